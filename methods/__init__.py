@@ -1,0 +1,1 @@
+"""One file = one method = one name for --method; copy `_template.py` to add one."""

@@ -1,0 +1,1 @@
+"""Reads finished records and writes pages and tables; knows nothing else of the harness."""

@@ -1,0 +1,1 @@
+"""Page templates: HTML, style and script, inlined into one file."""

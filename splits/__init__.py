@@ -1,0 +1,1 @@
+"""Data only: one TOML file = one split = one name for --split."""

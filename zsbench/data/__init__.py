@@ -1,0 +1,1 @@
+"""Data sets, the guard between them and the methods, and caption corpora."""

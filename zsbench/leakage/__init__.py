@@ -1,0 +1,1 @@
+"""The leakage audit: which unseen classes does a caption corpus name?"""

@@ -1,0 +1,31 @@
+"""What a method was allowed to learn from: declared by the method, completed by the harness, printed beside every score."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Supervision:
+    """A method's declaration. The guard hands out exactly what is declared here and nothing else.
+
+    masks: pixel labels of seen classes in training ("seen") or none at all.
+    layout: masks of UNSEEN classes as layout for feature synthesis ("unseen"; ZS3Net's published code does this).
+    captions: True when the method trains on image-caption pairs; corpus and count are filled in by the harness.
+    backbone: what the weights start from, in words ("random init", an open_clip tag, a file).
+    backbone_corpus: what those weights were trained on ("nothing", "LAION-2B", "unknown corpus").
+    unseen_names: when the method gets to know the unseen class names: at "evaluation" (as candidates), or in "training".
+    tuned_on: what the default settings were chosen on.
+    """
+
+    masks: Literal["none", "seen"] = "none"
+    layout: Literal["none", "unseen"] = "none"
+    captions: bool = False
+    backbone: str = "random init"
+    backbone_corpus: str = "nothing"
+    unseen_names: Literal["evaluation", "training"] = "evaluation"
+    tuned_on: str = "nothing"
+
+    def ledger(self) -> dict[str, Any]:
+        return asdict(self)
