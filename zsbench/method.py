@@ -5,11 +5,19 @@ Legend for tensor names: B images, N candidate names, K regions of one image, C 
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import importlib.util
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from importlib import resources
+from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from zsbench.errors import UserError, unknown
 from zsbench.supervision import Supervision
 
 if TYPE_CHECKING:
@@ -75,3 +83,103 @@ class Method(Protocol):
     def supervision(self) -> Supervision: ...
 
     def fit(self, data: TrainView, job: Job) -> Segmenter: ...
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What `zsbench list` shows; read from the file's text, nothing is imported."""
+
+    name: str
+    title: str
+    needs: str
+    path: Path | None  # None: another package's entry point
+
+
+def list_methods() -> dict[str, MethodInfo]:
+    """Every method by name: the files of `methods/` and the entry points of the group `zsbench.methods`."""
+    folder = Path(str(resources.files("zsbench.methods")))
+    files = sorted(p for p in folder.glob("*.py") if not p.name.startswith("_"))
+    found = {info.name: info for info in map(_info, files)}
+    for point in entry_points(group="zsbench.methods"):
+        found.setdefault(point.name, MethodInfo(point.name, f"from {point.value}", "", None))
+    return found
+
+
+def _info(path: Path) -> MethodInfo:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        return MethodInfo(path.stem.replace("_", "-"), f"cannot be read: {error}", "", path)
+    title = (ast.get_docstring(tree) or "").partition("\n")[0].rstrip(".")
+    return MethodInfo(path.stem.replace("_", "-"), title, _needs(tree), path)
+
+
+def _needs(tree: ast.Module) -> str:
+    """What the file's `Supervision(...)` asks for, in words."""
+    words = {"captions": "captions", "masks": "masks of seen classes", "layout": "masks of unseen classes as layout"}
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Supervision"]
+    asked = {k.arg for call in calls for k in call.keywords if not _is_nothing(k.value)}
+    return ", ".join(text for field, text in words.items() if field in asked)
+
+
+def _is_nothing(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value in (False, "none")
+
+
+@dataclass(frozen=True)
+class LoadedMethod:
+    """A method's class with the hash of the file it came from."""
+
+    name: str
+    title: str
+    cls: type
+    source_sha256: str
+
+
+def load_method(name: str) -> LoadedMethod:
+    """The method of that name, or of a file (`./mine.py`). Its module is executed anew: no state survives from an
+    earlier run in the same process. Raises UserError for unknown names and files without a method."""
+    if name.endswith(".py"):
+        return _from_file(Path(name))
+    known = list_methods()
+    if name not in known:
+        raise unknown("method", name, known, "zsbench list")
+    path = known[name].path
+    if path is None:
+        point = next(p for p in entry_points(group="zsbench.methods") if p.name == name)
+        cls = point.load()
+        source = Path(str(sys.modules[cls.__module__].__file__))
+        return LoadedMethod(name, known[name].title, cls, _sha256(source))
+    module_name = f"zsbench.methods.{path.stem}"
+    sys.modules.pop(module_name, None)
+    return LoadedMethod(name, known[name].title, _method_class(importlib.import_module(module_name), path), _sha256(path))
+
+
+def _from_file(path: Path) -> LoadedMethod:
+    if not path.is_file():
+        raise UserError(f"no method file at {path}")
+    module_name = f"zsbench_method_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UserError(f"{path} is not Python: {error}") from error
+    info = _info(path)
+    return LoadedMethod(info.name, info.title, _method_class(module, path), _sha256(path))
+
+
+def _method_class(module: ModuleType, path: Path) -> type:
+    own = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__]
+    methods = [c for c in own if hasattr(c, "fit") and hasattr(c, "supervision")]
+    if len(methods) != 1 or not is_dataclass(methods[0]):
+        raise UserError(
+            f"{path} must define one dataclass with `supervision` and `fit` (found {len(methods)}); start from methods/_template.py"
+        )
+    return methods[0]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

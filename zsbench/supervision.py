@@ -12,6 +12,7 @@ class Supervision:
 
     masks: pixel labels of seen classes in training ("seen") or none at all.
     layout: masks of UNSEEN classes as layout for feature synthesis ("unseen"; ZS3Net's published code does this).
+    unlabelled: training images without labels ("train"): a transductive pool, it shows unseen objects.
     captions: True when the method trains on image-caption pairs; corpus and count are filled in by the harness.
     backbone: what the weights start from, in words ("random init", an open_clip tag, a file).
     backbone_corpus: what those weights were trained on ("nothing", "LAION-2B", "unknown corpus").
@@ -21,6 +22,7 @@ class Supervision:
 
     masks: Literal["none", "seen"] = "none"
     layout: Literal["none", "unseen"] = "none"
+    unlabelled: Literal["none", "train"] = "none"
     captions: bool = False
     backbone: str = "random init"
     backbone_corpus: str = "nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -29,9 +30,18 @@ class Dataset(Protocol):
 
     classes: tuple[str, ...]  # position = id in label maps
     origin: Origin
+    protected: tuple[Path, ...]  # folders that the guard locks while a method runs
 
     def keys(self, part: str) -> Sequence[str]:
         """Image keys of a list ("train", "trainaug", "val"), in file order."""
+        ...
+
+    def has(self, part: str) -> bool:
+        """Whether the folder holds that list."""
+        ...
+
+    def part_sha256(self, part: str) -> str:
+        """Hash of the list's keys."""
         ...
 
     def image(self, key: str) -> np.ndarray:

@@ -1,0 +1,276 @@
+"""ViL-Seg: multi-crop, image-text contrast and online clustering, end to end from captions.
+
+Liu et al., "Open-world Semantic Segmentation via Contrasting and Clustering Vision-Language Embedding", ECCV 2022. No
+masks. One step trains three losses with unit weights (section 3): L_vision, local views against the global view; L_cross,
+image against caption; L_cluster, the same cluster for the same place of two photometric twins. Inference: argmax cluster
+of every pixel, mean feature of every cluster, nearest name.
+No official code exists; where the paper is silent or contradicts itself, the choice is a field, explained in `departures`.
+Legend: B images, D joint width, C clusters, h w patch grid, V views.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zsbench.data.view import Items, TrainView
+from zsbench.method import Departure, Job, Regions
+from zsbench.nn import clip
+from zsbench.nn.clustering import joint, mutual_information_loss, name_regions, pool_regions, segment, undo_flip
+from zsbench.nn.losses import Centre, DistillationHead, contrastive, distill, ema_update, literal, meters, momentum_at
+from zsbench.nn.views import ViewRecipe, make_views
+from zsbench.sampling import Sampler
+from zsbench.supervision import Supervision
+from zsbench.training import Recipe, train
+
+
+@dataclass(frozen=True)
+class VilSeg:
+    """ViL-Seg's whole configuration; defaults are the paper's, `departures` names those that are not."""
+
+    encoder: str = "ViT-B-16"
+    pretrained: str = ""
+    pool: Literal["avg", "tok"] = "avg"
+    clusters: int = 20
+    cluster_to_encoder: bool = False
+    vision: Literal["dino", "literal", "none"] = "dino"
+    head: Literal["linear", "dino_mlp"] = "linear"
+    projection: int = 2048
+    local_views: int = 6
+    teacher_momentum: float = 0.996
+    teacher_temperature: float = 0.04
+    student_temperature: float = 0.1
+    direction: Literal["sym", "i2t"] = "sym"
+    prompt: str = "a photo of a {}."
+    view_size: int = 224
+    global_scale: float = 0.4
+    view_colours: bool = True
+    local_size: int = 96
+    steps: int = 48_000
+    batch: int = 768
+    accumulate: int = 1
+    lr: float = 5e-4
+    weight_decay: float = 0.04
+    warmup: int = 4_000
+    clip: float = 3.0
+    test_size: int = 448
+    self_training: int = 0
+
+    departures: ClassVar[dict[str, str]] = {
+        "vision": "the printed loss (a cross-entropy without teacher) is minimised by any constant one-hot output",
+        "direction": "the paper prints image to text only; the mean of both directions is what CLIP and its heirs train",
+        "clusters": "section 4.1 says 25, section 4.3 'finally adopt 20'",
+        "cluster_to_encoder": "Eq. 1 optimises the cluster loss over its head alone; section 4.3 says it helps the features",
+        "pool": "the paper's e_v is read as the mean of e_pxl; 'tok' suits CLIP weights",
+        "steps": "not given; about three epochs of CC12M at batch 768",
+        "clip": "not given; DINO's value",
+        "test_size": "not given; whole image, short side 448",
+    }
+    drawn: ClassVar[dict[str, Departure]] = {
+        "encoder": Departure("small", "drawn scenes are 64 pixels wide and train on two CPU cores"),
+        "view_size": Departure(64, "the size of a drawn scene"),
+        "local_size": Departure(32, "half a drawn scene"),
+        "test_size": Departure(64, "the size of a drawn scene"),
+        "view_colours": Departure(False, "a class of the drawn scenes is known by its hue and texture too"),
+        "local_views": Departure(2, "six local views double the cost of a step"),
+        "projection": Departure(256, "2,500 scenes do not fill 2,048 bins"),
+        "batch": Departure(96, "2,500 scenes, two CPU cores"),
+        "steps": Departure(600, "minutes on two CPU cores"),
+        "lr": Departure(1.5e-3, "small encoder, short schedule"),
+        "warmup": Departure(50, "short schedule"),
+    }
+
+    @property
+    def supervision(self) -> Supervision:
+        return Supervision(
+            captions=True,
+            backbone=f"{self.encoder}, {self.pretrained or 'random init'}",
+            backbone_corpus="nothing" if not self.pretrained else f"unknown corpus ({self.pretrained})",
+            unlabelled="train" if self.self_training else "none",
+            unseen_names="training" if self.self_training else "evaluation",
+        )
+
+    def views(self) -> ViewRecipe:
+        return ViewRecipe(
+            self.view_size,
+            self.local_size,
+            n_local=self.local_views,
+            global_scale=(self.global_scale, 1.0),
+            local_scale=(0.05, self.global_scale),
+            colour_global=self.view_colours,
+        )
+
+    def fit(self, data: TrainView, job: Job) -> VilSegSegmenter:
+        assert data.captions is not None  # the guard refuses to run without
+        torch.manual_seed(job.seed)
+        towers = clip.build(self.encoder, self.pretrained)
+        net = VilSegNet(self, towers)
+        sampler = Sampler(data.captions.size, self.batch // self.accumulate, job.seed)
+        batches = CaptionBatches(self, data.captions, sampler, towers, job)
+        recipe = Recipe(
+            self.steps, self.batch, self.lr, self.weight_decay, self.warmup, clip=self.clip, accumulate=self.accumulate
+        )
+        train(net, batches, recipe, job, in_order=data.captions.size is None)
+        return VilSegSegmenter(self, net.eval(), job)
+
+
+class VilSegNet(nn.Module):
+    """Both towers, the cluster head, the projection and its averaged teacher. Calling it computes the losses of a batch."""
+
+    def __init__(self, method: VilSeg, towers: clip.Towers):
+        super().__init__()
+        self.method, self.towers = method, towers
+        self.clip = towers.model
+        width = int(self.clip.visual.proj.shape[1])
+        self.clusters = nn.Conv2d(width, method.clusters, 1)
+        nn.init.normal_(self.clusters.weight, std=0.1)  # the loss is flat at uniform assignments: start away from them
+        if method.vision != "none":
+            self.project = DistillationHead(width, method.projection, method.head)
+        if method.vision == "dino":
+            self.teacher = nn.ModuleList([deepcopy(self.clip.visual), deepcopy(self.project)]).requires_grad_(False)
+            self.centre = Centre(method.projection)
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        e_v, e_pxl = self.encode(batch["global_"])
+        cross = self.cross(e_v, batch)
+        cluster, used = self.cluster(e_pxl, batch)
+        out = {"cross": cross, "cluster": cluster, "clusters_used": used}
+        loss = cross + cluster
+        if self.method.vision != "none":
+            vision, collapse = self.vision(e_v, batch)
+            out |= {"vision": vision} | collapse
+            loss = loss + vision
+        return {"loss": loss} | out
+
+    def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """e_v (B, D), e_pxl (B, D, h, w)."""
+        return clip.dense(self.clip.visual, images_BCHW, self.method.pool)
+
+    def cross(self, e_v: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Eq. 3-4, temperature learned, its inverse clamped to 100."""
+        e_t = self.clip.encode_text(batch["tokens"])
+        scale = self.clip.logit_scale.exp().clamp(max=100)
+        return contrastive(e_v, e_t, scale, batch["caption_ids"], self.method.direction)
+
+    def cluster(self, e_pxl: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Eq. 5: clusters of the global view against those of its photometric twin, the twin's flip undone."""
+        keep = self.method.cluster_to_encoder
+        with torch.set_grad_enabled(keep):
+            twin = self.encode(batch["pair"])[1]
+        p = self.clusters(e_pxl if keep else e_pxl.detach()).float().softmax(1)
+        q = undo_flip(self.clusters(twin).float().softmax(1), batch["flipped_B"])
+        rows = [x.permute(0, 2, 3, 1).flatten(0, 2) for x in (p, q)]  # (B h w, C)
+        used = (p.detach().mean((0, 2, 3)) > 0.1 / p.shape[1]).sum()
+        return mutual_information_loss(joint(*rows)), used
+
+    def vision(self, e_v: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 2 in DINO's form, or as printed; with the meters that show a collapsed projection."""
+        local = self.project(self.encode(batch["locals"])[0])  # (V B, K)
+        student_VBK = local.unflatten(0, (-1, len(e_v)))
+        if self.method.vision == "literal":
+            own_BK = self.project(e_v)
+            return literal(student_VBK, own_BK[None]), _collapse(own_BK, 1.0)
+        with torch.no_grad():
+            visual, project = self.teacher
+            seen_BK = project(clip.dense(visual, batch["global_"], self.method.pool)[0])
+        loss = distill(
+            student_VBK, seen_BK[None], self.centre.value, self.method.student_temperature, self.method.teacher_temperature
+        )
+        collapse = _collapse(seen_BK - self.centre.value, self.method.teacher_temperature)
+        self.centre.update(seen_BK[None])
+        return loss, collapse
+
+    def after_step(self, step: int, steps: int) -> None:
+        if self.method.vision == "dino":
+            momentum = momentum_at(step, steps, self.method.teacher_momentum)
+            for mine, theirs in zip(self.teacher, (self.clip.visual, self.project), strict=True):
+                ema_update(mine, theirs, momentum)
+
+
+def _collapse(logits_BK: Tensor, tau: float) -> dict[str, Tensor]:
+    return meters((logits_BK.detach().float() / tau).softmax(-1))
+
+
+@dataclass(frozen=True)
+class CaptionBatches:
+    """Batch number -> views, tokens and caption ids of this process's rows; depends on nothing else."""
+
+    method: VilSeg
+    captions: Items
+    sampler: Sampler
+    towers: clip.Towers
+    job: Job
+
+    def __call__(self, number: int, rows: slice) -> dict[str, Tensor]:
+        positions = self.sampler.positions(number)
+        pairs = self.captions.fetch(positions[rows])
+        recipe = self.method.views()
+        images = torch.stack([_square(image, self.method.view_size) for image, _ in pairs]).to(self.job.device)
+        views = make_views(images, recipe, self.job.seed * 1_000_003 + number, rows, len(positions))
+        texts = [text for _, text in pairs]
+        tokens: Any = self.towers.tokenizer
+        return views | {
+            "tokens": tokens(texts).to(self.job.device),
+            "caption_ids": torch.tensor([_id(text) for text in texts], device=self.job.device),
+        }
+
+
+def _square(image: np.ndarray, size: int) -> Tensor:
+    """(H, W, 3) uint8 -> (3, size, size) in [0, 1]: the central square."""
+    x = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
+    height, width = x.shape[2:]
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    x = x[..., top : top + short, left : left + short]
+    return (x if short == size else F.interpolate(x, size=(size, size), mode="bilinear", antialias=True))[0]
+
+
+def _id(caption: str) -> int:
+    """Equal captions, equal id, in every process."""
+    return int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=7).digest())
+
+
+class VilSegSegmenter:
+    """Cluster, pool, name (section 3.3)."""
+
+    def __init__(self, method: VilSeg, net: VilSegNet, job: Job):
+        self.method, self.net, self.job = method, net, job
+        self._names: tuple[str, ...] = ()
+        self._text_ND: Tensor | None = None
+
+    @torch.no_grad()
+    def __call__(self, images_BCHW: Tensor, names: Sequence[str]) -> Regions:
+        size = images_BCHW.shape[-2:]
+        x = clip.normalise(self.net.towers, self._resized(images_BCHW))
+        with torch.autocast(self.job.device.type, torch.bfloat16, enabled=self.job.precision == "bf16"):
+            e_pxl = self.net.encode(x)[1]
+            logits_BChw = self.net.clusters(e_pxl)
+        regions_BCD, _ = pool_regions(e_pxl, logits_BChw.argmax(1), self.method.clusters)
+        return Regions(segment(logits_BChw, size), name_regions(regions_BCD, self.text(names)))
+
+    def _resized(self, images_BCHW: Tensor) -> Tensor:
+        """Short side `test_size`, sides rounded to whole patches."""
+        stride, size = self.net.towers.stride, images_BCHW.shape[-2:]
+        scale = self.method.test_size / min(size)
+        target = tuple(max(1, round(side * scale / stride)) * stride for side in size)
+        if target == tuple(size):
+            return images_BCHW
+        return F.interpolate(images_BCHW, size=target, mode="bilinear", antialias=True, align_corners=False)
+
+    def text(self, names: Sequence[str]) -> Tensor:
+        if self._names != tuple(names):
+            self._names = tuple(names)
+            self._text_ND = clip.text_features(self.net.towers, self.prompts(names), self.job.device)
+        assert self._text_ND is not None
+        return self._text_ND
+
+    def prompts(self, names: Sequence[str]) -> list[str]:
+        return [self.method.prompt.format(name) for name in names]

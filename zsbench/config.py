@@ -1,0 +1,97 @@
+"""A method's configuration: defaults, what changes on drawn scenes, a TOML file, then `--set key=value`.
+
+Fields are read from the method's dataclass, so a wrong name or value is refused with the nearest right one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zsbench.errors import UserError, unknown
+
+WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+@dataclass(frozen=True)
+class Configured:
+    """A method ready to run, what the user gave, and every field that differs from the paper with its reason."""
+
+    method: Any
+    given: dict[str, Any]
+    departures: list[dict[str, Any]]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dataclasses.asdict(self.method)
+
+
+def configure(cls: type, given: Mapping[str, Any], kind: str) -> Configured:
+    """`cls` (a method's dataclass) with `given` fields; `kind` is the data's ("drawn" or "real")."""
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for name in given:
+        if name not in fields:
+            raise unknown("field", name, fields, f"zsbench show method {_name(cls)}")
+    own = {name: parse(value, hints[name], name) for name, value in given.items()}
+    drawn = getattr(cls, "drawn", {}) if kind == "drawn" else {}
+    values = {name: departure.value for name, departure in drawn.items()} | own
+    return Configured(cls(**values), dict(own), _departures(cls, fields, values, own, drawn))
+
+
+def _departures(
+    cls: type, fields: Mapping[str, Any], values: Mapping[str, Any], own: Mapping[str, Any], drawn: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    rows = []
+    for name, reason in getattr(cls, "departures", {}).items():
+        rows.append({"field": name, "paper": None, "value": values.get(name, fields[name].default), "reason": reason})
+    for name, value in values.items():
+        if value != fields[name].default:
+            reason = "set for this run" if name in own else drawn[name].reason
+            rows.append({"field": name, "paper": fields[name].default, "value": value, "reason": reason})
+    return rows
+
+
+def _name(cls: type) -> str:
+    return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
+
+
+def parse(value: Any, hint: Any, field: str) -> Any:
+    """`value` (a string of the command line or a TOML value) as the field's type."""
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        if value in options:
+            return value
+        text = {str(option): option for option in options}
+        if str(value) in text:
+            return text[str(value)]
+        raise UserError(f"{field} = {value!r}: one of {', '.join(map(str, options))} was expected")
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        if type(None) in options and str(value).lower() in ("none", ""):
+            return None
+        return parse(value, next(option for option in options if option is not type(None)), field)
+    return _scalar(value, hint, field)
+
+
+def _scalar(value: Any, kind: type, field: str) -> Any:
+    if kind is bool:
+        word = str(value).lower()
+        if word in WORDS or word in ("0", "1"):
+            return WORDS.get(word, word == "1")
+    elif kind in (int, float):
+        try:
+            number = float(str(value).replace("_", ""))
+        except ValueError:
+            number = float("nan")
+        if number == number and (kind is float or number.is_integer()):
+            return kind(number)
+    elif kind is str:
+        return str(value)
+    raise UserError(f"{field} = {value!r}: {_KINDS.get(kind, kind.__name__)} was expected")
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}

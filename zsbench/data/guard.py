@@ -1,0 +1,63 @@
+"""The lock on a data set's files while a method runs: they open only through the harness.
+
+A method gets arrays, never paths (see `view.py`). This module closes the side door: while `locked(...)`, Python code that
+opens, lists or links anything below a protected folder fails with `GuardError`, unless the harness itself is reading
+(`admitted()`). It works through an audit hook, so it covers `open`, `os.open`, `pathlib`, Pillow, numpy and pandas' Python
+engines. It cannot cover code that opens files in C (pyarrow, torchvision.io) or that digs through the interpreter on
+purpose; reading a method's one file is still part of trusting it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "os.link", "os.symlink", "os.rename", "os.chdir", "shutil.copytree"})
+_protected: tuple[str, ...] = ()
+_thread = threading.local()
+_installed = False
+
+
+class GuardError(RuntimeError):
+    """A method reached for the data set's files around the guard."""
+
+
+@contextmanager
+def admitted() -> Iterator[None]:
+    """Marks this thread as the harness reading on a method's behalf."""
+    before = getattr(_thread, "admitted", False)
+    _thread.admitted = True
+    try:
+        yield
+    finally:
+        _thread.admitted = before
+
+
+@contextmanager
+def locked(*folders: Path) -> Iterator[None]:
+    """Everything below `folders` is closed to code outside `admitted()` until the block ends."""
+    global _protected, _installed
+    if not _installed:
+        sys.addaudithook(_hook)  # cannot be taken out again; it is idle while nothing is protected
+        _installed = True
+    before = _protected
+    _protected = (*before, *(os.path.realpath(f) for f in folders))
+    try:
+        yield
+    finally:
+        _protected = before
+
+
+def _hook(event: str, args: tuple[Any, ...]) -> None:
+    if not _protected or event not in _EVENTS or getattr(_thread, "admitted", False):
+        return
+    for arg in args[:2]:
+        if isinstance(arg, (str, bytes, os.PathLike)):
+            path = os.path.realpath(os.fsdecode(arg))
+            if any(path == root or path.startswith(root + os.sep) for root in _protected):
+                raise GuardError(f"a method may not open the data set's files itself ({event}: {Path(path).name})")

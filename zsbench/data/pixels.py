@@ -1,0 +1,79 @@
+"""Photographs and label maps from files, read past the guard; every fault is a `UserError` that names the file.
+
+A palette PNG is read as its indices, never converted: an index is a class id, a colour is not. Only JPEG and PNG are
+decoded (Pillow would otherwise try every format it knows on a file from a stranger), and only up to `MAX_PIXELS`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from zsbench.data.guard import admitted
+from zsbench.errors import UserError
+
+MAX_PIXELS = 50_000_000  # a header may promise terabytes; the largest photographs here have 0.3 million pixels
+# What Pillow raises on damaged files.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+
+
+def read_photo(file: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    with _opened(file, ("JPEG", "PNG")) as image:
+        return np.array(image.convert("RGB"))
+
+
+def photo_shape(file: Path) -> tuple[int, int]:
+    """(H, W) from the header alone."""
+    with _opened(file, ("JPEG", "PNG")) as image:
+        return image.height, image.width
+
+
+def read_mask(file: Path, modes: tuple[str, ...] = ("P",)) -> np.ndarray:
+    """(H, W) uint8 ids of a PNG: palette indices ("P"), or grey values where a data set is published so ("L")."""
+    with _opened(file, ("PNG",)) as image:
+        if image.mode not in modes:
+            raise UserError(
+                f"{file}: a mask in mode {image.mode}; expected a palette PNG (mode {' or '.join(modes)}) whose index "
+                "is the class id. Masks must not be converted; take the original file."
+            )
+        return np.array(image)
+
+
+def read_sbd_mask(file: Path) -> np.ndarray:
+    """(H, W) uint8 ids from a .mat file of SBD (`GTcls.Segmentation`); it has no 255 band along object borders."""
+    from scipy.io import loadmat
+
+    try:
+        with admitted(), file.open("rb") as handle:
+            record = loadmat(handle, variable_names=["GTcls"], squeeze_me=True, struct_as_record=False)
+        ids = np.asarray(record["GTcls"].Segmentation)
+    except Exception as fault:  # scipy's reader has no error type of its own
+        raise UserError(f"{file}: not a class mask of SBD, expected GTcls.Segmentation ({fault}).") from None
+    if ids.ndim != 2 or ids.dtype != np.uint8:
+        raise UserError(f"{file}: GTcls.Segmentation is {ids.dtype} {ids.shape}; expected a uint8 label map.")
+    return ids
+
+
+@contextmanager
+def _opened(file: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    kind = " or ".join(formats)
+    try:
+        with admitted(), Image.open(file, formats=formats) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(f"{file}: {image.width} × {image.height} pixels; at most {MAX_PIXELS:,} are decoded.")
+            yield image
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UserError(f"{file}: the header promises too many pixels; at most {MAX_PIXELS:,} are decoded.") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{file}: not an image; expected a {kind} file.") from None
+    except BROKEN as fault:
+        raise UserError(f"{file}: broken or truncated; expected a whole {kind} file ({fault}).") from None

@@ -1,0 +1,133 @@
+"""TrainView: all that `fit()` may look at, and the one place where unseen labels are taken away.
+
+It hands out arrays by position. Keys, paths and file names stay behind: a file name can spell a class. What a method did
+not declare in its `Supervision` is None or empty here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from zsbench.data.dataset import IGNORED, Dataset
+from zsbench.data.guard import admitted
+from zsbench.errors import UserError
+from zsbench.split import Split
+from zsbench.supervision import Supervision
+
+
+class Items:
+    """A read-only sequence of training items without names: `len(items)`, `items.fetch([3, 1, 4])`.
+
+    `size` is None for an endless or unknown stream (captions only), which is fetched in order.
+    """
+
+    __slots__ = ("_fetch", "size")
+
+    def __init__(self, size: int | None, fetch: Callable[[Sequence[int]], list[Any]]):
+        self.size = size
+        self._fetch = fetch
+
+    def __len__(self) -> int:
+        if self.size is None:
+            raise TypeError("a stream has no length; fetch consecutive positions instead")
+        return self.size
+
+    def fetch(self, positions: Sequence[int]) -> list[Any]:
+        with admitted():
+            return self._fetch(positions)
+
+
+@dataclass(frozen=True)
+class TrainView:
+    """What one method may learn from on one split.
+
+    seen: names of the seen classes; label maps hold positions in this tuple, 255 elsewhere.
+    labelled: (image (H, W, 3) uint8, labels (H, W) uint8) with no unseen label; under "drop" no image with an unseen pixel.
+    captions: (image, caption) pairs.
+    unlabelled: training images without labels, unseen objects included (a transductive pool).
+    layout: label maps over seen + unseen names, without images: the door for methods that declare `layout="unseen"`.
+    unseen: names of the unseen classes.
+    """
+
+    seen: tuple[str, ...]
+    labelled: Items | None = None
+    captions: Items | None = None
+    unlabelled: Items | None = None
+    layout: Items | None = None
+    unseen: tuple[str, ...] = ()
+
+
+def to_split_ids(labels: np.ndarray, classes: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """Data set ids -> positions in `names`, resolved by name; classes that are not in `names` become 255. (H, W) uint8."""
+    table = np.full(256, IGNORED, np.uint8)
+    for position, name in enumerate(names):
+        table[classes.index(name)] = position
+    return table[labels]
+
+
+def guarded_view(
+    split: Split, dataset: Dataset, supervision: Supervision, captions: Any = None, limit: int | None = None
+) -> TrainView:
+    """The view that `supervision` earns on `split`. Raises `UserError` where the declaration and the split disagree."""
+    part = training_part(dataset)
+    keys = list(dataset.keys(part))[:limit]
+    wants_images = supervision.unlabelled == "train"
+    return TrainView(
+        seen=split.seen,
+        labelled=_labelled(split, dataset, keys) if supervision.masks == "seen" else None,
+        captions=_captions(captions) if supervision.captions else None,
+        unlabelled=_images(dataset, keys) if wants_images else None,
+        layout=_layout(split, dataset, keys) if supervision.layout == "unseen" else None,
+        unseen=split.unseen if supervision.unseen_names == "training" else (),
+    )
+
+
+def training_part(dataset: Dataset) -> str:
+    """The largest training list at hand: trainaug (the protocol's), else train. The choice stands in the record."""
+    return "trainaug" if dataset.has("trainaug") else "train"
+
+
+def _labelled(split: Split, dataset: Dataset, keys: list[str]) -> Items:
+    if split.train_policy == "none":
+        raise UserError(f"split '{split.name}' has no mask-labelled training images, and this method needs masks of seen classes")
+    if split.train_policy == "drop":
+        keys = _without_unseen(split, dataset, keys)
+
+    def fetch(positions: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [
+            (dataset.image(keys[i]), to_split_ids(dataset.labels(keys[i]), dataset.classes, split.seen)) for i in positions
+        ]
+
+    return Items(len(keys), fetch)
+
+
+def _without_unseen(split: Split, dataset: Dataset, keys: list[str]) -> list[str]:
+    unseen = [dataset.classes.index(name) for name in split.unseen]
+    bar = tqdm(keys, desc="dropping images with unseen pixels", unit="img", leave=False)
+    with admitted():
+        kept = [key for key in bar if not np.isin(dataset.labels(key), unseen).any()]
+    if not kept:
+        raise UserError(f"every training image shows an unseen class of '{split.name}': the policy 'drop' leaves nothing")
+    return kept
+
+
+def _images(dataset: Dataset, keys: list[str]) -> Items:
+    return Items(len(keys), lambda positions: [dataset.image(keys[i]) for i in positions])
+
+
+def _layout(split: Split, dataset: Dataset, keys: list[str]) -> Items:
+    def fetch(positions: Sequence[int]) -> list[np.ndarray]:
+        return [to_split_ids(dataset.labels(keys[i]), dataset.classes, split.names) for i in positions]
+
+    return Items(len(keys), fetch)
+
+
+def _captions(captions: Any) -> Items:
+    if captions is None:
+        raise UserError("this method learns from captions: name a corpus with --captions (zsbench run --help lists the formats)")
+    return Items(captions.size, lambda positions: [(p.image, p.caption) for p in captions.fetch(positions)])

@@ -1,0 +1,167 @@
+"""Segment the validation images and count: both scopes from one forward pass, at the resolution of the labels.
+
+Images go in blocks of fixed membership; each block's counts are one file, written by rename. A killed evaluation goes on
+with the blocks that are missing, and because a block is always cut the same way, ends with the same numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm import tqdm
+
+from zsbench.atomic import write_json
+from zsbench.data.dataset import IGNORED, Dataset
+from zsbench.data.guard import admitted
+from zsbench.data.view import to_split_ids
+from zsbench.image_counts import ImageCounts
+from zsbench.method import Regions, Segmenter
+from zsbench.metrics import ConfusionMatrix, Scope
+from zsbench.split import Split
+
+BLOCK = 32  # images per counts file; also the most that one forward pass takes
+
+
+class ContractError(RuntimeError):
+    """A method's segmenter returned something that is not scores."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is segmented, by what, and where counts go."""
+
+    segmenter: Segmenter
+    dataset: Dataset
+    split: Split
+    keys: Sequence[str]
+    device: torch.device
+    folder: Path
+
+    def run(self) -> tuple[ImageCounts, float]:
+        """Per-image counts of all keys, and the seconds that segmenting them took over all starts of this run."""
+        folder = self.folder / "counts"
+        folder.mkdir(exist_ok=True)
+        blocks = [list(self.keys[i : i + BLOCK]) for i in range(0, len(self.keys), BLOCK)]
+        files = [folder / f"{number:05d}.parquet" for number in range(len(blocks))]
+        with tqdm(total=len(self.keys), desc="evaluate", unit="img", mininterval=0.5) as bar:
+            for block, file in zip(blocks, files, strict=True):
+                if not file.exists():
+                    self._block(block, file)
+                bar.update(len(block))
+        seconds = sum(json.loads(file.with_suffix(".json").read_text())["seconds"] for file in files)
+        return ImageCounts.read(files, self.split), seconds
+
+    def _block(self, keys: list[str], file: Path) -> None:
+        start = time.perf_counter()
+        counts = ImageCounts.of(self.split)
+        for group, images in self._same_size(keys):
+            scores = self.segment(images)
+            for row, key in enumerate(group):
+                count_image(counts, key, self.labels(key), scores, row, self.split)
+        write_json(file.with_suffix(".json"), {"seconds": time.perf_counter() - start, "images": len(keys)})
+        counts.write(file)
+
+    def _same_size(self, keys: list[str]) -> Iterator[tuple[list[str], Tensor]]:
+        """Groups of images that stack, in the order of their first member."""
+        with admitted():
+            images = {key: self.dataset.image(key) for key in keys}
+        order = sorted(keys, key=lambda key: images[key].shape)
+        for _, group in itertools.groupby(order, key=lambda key: images[key].shape):
+            same = list(group)
+            stacked = torch.from_numpy(np.stack([images[key] for key in same]))
+            yield same, stacked.to(self.device).permute(0, 3, 1, 2).float() / 255
+
+    def labels(self, key: str) -> np.ndarray:
+        """(H, W) uint8 split ids."""
+        with admitted():
+            return to_split_ids(self.dataset.labels(key), self.dataset.classes, self.split.names)
+
+    def segment(self, images_BCHW: Tensor) -> Tensor | Regions:
+        """The segmenter's scores, checked. All names compete; scopes are cut out of the same scores."""
+        with torch.no_grad():
+            scores = self.segmenter(images_BCHW, self.split.names)
+        return _checked(scores, images_BCHW, len(self.split.names))
+
+    def predict(self, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Photo (H, W, 3), truth and prediction over all names (H, W), for pictures."""
+        with admitted():
+            photo = self.dataset.image(key)
+        images = torch.from_numpy(photo).to(self.device).permute(2, 0, 1)[None].float() / 255
+        truth = self.labels(key)
+        return photo, truth, decide(self.segment(images), 0, range(len(self.split.names)), truth.shape)
+
+
+def _checked(scores: Any, images: Tensor, names: int) -> Tensor | Regions:
+    values = scores.scores_BKN if isinstance(scores, Regions) else scores
+    expected = (len(images), names)
+    if not isinstance(values, Tensor):
+        raise ContractError(f"a segmenter returns a Tensor or Regions, got {type(values).__name__}")
+    shape = (len(values), values.shape[2 if isinstance(scores, Regions) else 1]) if values.ndim > 2 else tuple(values.shape)
+    if shape != expected:
+        raise ContractError(f"scores for (images, names) = {expected} were expected, got {shape} in {tuple(values.shape)}")
+    if not bool(torch.isfinite(values).all()):
+        raise ContractError("scores hold nan or infinity")
+    return scores  # type: ignore[no-any-return]
+
+
+def count_image(counts: ImageCounts, key: str, truth: np.ndarray, scores: Tensor | Regions, row: int, split: Split) -> None:
+    """Adds one image's pixels to every scope."""
+    seen = len(split.seen)
+    unseen_truth = np.where(truth >= seen, truth, np.uint8(IGNORED))
+    cases: list[tuple[Scope, np.ndarray, range]] = [
+        ("unseen", unseen_truth, range(seen, len(split.names))),
+        ("all", truth, range(len(split.names))),
+    ]
+    regions = _regions(scores, row, truth.shape)
+    for scope, true, candidates in cases:
+        counts.count(key, scope, true, decide(scores, row, candidates, truth.shape))
+        if regions is not None:
+            oracle: Scope = "oracle-unseen" if scope == "unseen" else "oracle-all"
+            counts.append(key, oracle, oracle_counts(true, regions, candidates))
+
+
+def decide(scores: Tensor | Regions, row: int, candidates: range, size: tuple[int, ...]) -> np.ndarray:
+    """(H, W) uint8 split ids: the best candidate of every pixel of image `row` at label size.
+
+    Dense scores are upsampled before the argmax (bilinear, as in the field), regions are named and then painted.
+    """
+    if isinstance(scores, Regions):
+        regions = _regions(scores, row, size)
+        names = scores.scores_BKN[row][:, candidates.start : candidates.stop].argmax(-1) + candidates.start
+        return names.to(torch.uint8).cpu().numpy()[regions]  # type: ignore[no-any-return]
+    own = scores[row : row + 1, candidates.start : candidates.stop]
+    if own.shape[2:] != size:
+        own = F.interpolate(own.float(), size=size, mode="bilinear", align_corners=False)
+    return (own[0].argmax(0) + candidates.start).to(torch.uint8).cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _regions(scores: Tensor | Regions, row: int, size: tuple[int, ...]) -> np.ndarray | None:
+    """(H, W) region ids of one image at label size."""
+    if not isinstance(scores, Regions):
+        return None
+    own = scores.map_BHW[row]
+    if own.shape != size:
+        own = F.interpolate(own[None, None].float(), size=size, mode="nearest-exact")[0, 0].long()
+    return own.cpu().numpy()
+
+
+def oracle_counts(truth: np.ndarray, regions: np.ndarray, candidates: range) -> ConfusionMatrix:
+    """Counts when each region of the image gets the name most of its scored pixels carry: no naming can do better."""
+    scored = truth != IGNORED
+    names, labels = len(candidates), truth[scored].astype(np.int64) - candidates.start
+    pairs = regions[scored].astype(np.int64) * names + labels
+    table = np.bincount(pairs, minlength=names).astype(np.int64)
+    table = np.pad(table, (0, -len(table) % names)).reshape(-1, names)  # (regions, truth)
+    counts = np.zeros((names, names), np.int64)
+    np.add.at(counts.T, table.argmax(1), table)
+    return ConfusionMatrix(counts)

@@ -1,0 +1,83 @@
+"""Pictures of a run: photo, truth and prediction of the worst, the median and the best image, chosen by rule.
+
+The rule: of the images that show an unseen class, ranked by their own mean IoU with all names competing.
+Colours follow the VOC palette by position in the split, so that a class has one colour in every picture of a split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zsbench.data.dataset import IGNORED
+from zsbench.evaluation import Evaluation
+from zsbench.image_counts import ImageCounts
+
+EACH = 2  # pictures per rule
+OUTSIDE = 96  # opacity of a prediction where nothing is scored
+
+
+def choose(counts: ImageCounts) -> list[tuple[str, str, float]]:
+    """(key, rule, score), worst first; deterministic, ties by key."""
+    keys, tally = counts.images("all"), counts.tally("all")
+    scores = tally.miou()
+    shown = set(counts.images("unseen"))
+    ranked = sorted((float(score), key) for key, score in zip(keys, scores, strict=True) if key in shown)
+    if not ranked:
+        return []
+    middle = max(0, len(ranked) // 2 - EACH // 2)
+    rules = {"worst": ranked[:EACH], "median": ranked[middle : middle + EACH], "best": ranked[-EACH:]}
+    picked: dict[str, tuple[str, str, float]] = {}
+    for rule, rows in rules.items():
+        for score, key in rows:
+            picked.setdefault(key, (key, rule, score))
+    return list(picked.values())
+
+
+def write_pictures(evaluation: Evaluation, counts: ImageCounts) -> list[dict[str, Any]]:
+    """Writes the PNG files below `pictures/` and returns their entries for the record."""
+    folder = evaluation.folder / "pictures"
+    folder.mkdir(exist_ok=True)
+    return [_write(evaluation, number, *choice) for number, choice in enumerate(choose(counts))]
+
+
+def _write(evaluation: Evaluation, number: int, key: str, rule: str, score: float) -> dict[str, Any]:
+    from PIL import Image
+
+    photo, truth, prediction = evaluation.predict(key)
+    names, scored = evaluation.split.names, truth != IGNORED
+    layers = {
+        "photo": Image.fromarray(photo),
+        "truth": Image.fromarray(paint(truth, scored * 255)),
+        "prediction": Image.fromarray(paint(prediction, np.where(scored, 255, OUTSIDE))),
+    }
+    files = {layer: f"pictures/{number:02d}-{layer}.png" for layer in layers}
+    for layer, picture in layers.items():
+        picture.save(evaluation.folder / files[layer])
+    ids = {"truth": np.unique(truth[scored]), "prediction": np.unique(prediction[scored])}
+    shown = sorted({int(i) for values in ids.values() for i in values} | set(np.unique(prediction).tolist()))
+    colours = {names[i]: "#{:02x}{:02x}{:02x}".format(*PALETTE[i + 1]) for i in shown}
+    labels = {layer: [names[int(i)] for i in values] for layer, values in ids.items()}
+    return {"key": key, "rule": rule, "score": score, "colours": colours, "labels": labels} | files
+
+
+def _spread(ids: np.ndarray) -> np.ndarray:
+    """(n, 3) uint8: the colour map of PASCAL VOC, the bits of an id dealt to the channels from the top."""
+    palette = np.zeros((len(ids), 3), np.uint8)
+    rest = ids.copy()
+    for bit in range(7, -1, -1):
+        for channel in range(3):
+            palette[:, channel] |= (((rest >> channel) & 1) << bit).astype(np.uint8)
+        rest >>= 3
+    return palette
+
+
+PALETTE = _spread(np.arange(256))
+
+
+def paint(ids: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """(H, W) split ids -> (H, W, 4) uint8."""
+    colours = PALETTE[(ids.astype(np.int64) + 1) % 256]
+    return np.dstack([colours, alpha.astype(np.uint8)])

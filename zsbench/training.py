@@ -1,0 +1,298 @@
+"""The one training loop: device, mixed precision, accumulation, schedule, clipping, checkpoint, exact resume, torchrun.
+
+Choices. A batch is a pure function of its step (`batch_at`), and the random state is set anew at every step from seed,
+step and rank: so a run that was killed and started again walks through the same numbers, and the position of the sampler
+is the step itself. A checkpoint is one safetensors file (tensors, and JSON in its header; no pickle), replaced by rename.
+Under torchrun each process takes its rows of the same global batch; see `distributed.py` for why gradients agree.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from zsbench import distributed
+from zsbench.atomic import replacing, write_json, write_text
+from zsbench.errors import UserError
+from zsbench.method import Job
+
+Batch = Any
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on (the loss is not finite); the last good checkpoint is kept."""
+
+
+class Learner(Protocol):
+    """An nn.Module that turns a batch into {"loss": scalar, meters…}; `after_step` may update teachers and centres."""
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]: ...
+
+    def after_step(self, step: int, steps: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to optimise (AdamW). `batch` images a step over all processes, split into `accumulate` passes.
+
+    lr climbs linearly for `warmup` steps and falls as a cosine to `lr * floor`. Weight decay spares biases and norms.
+    """
+
+    steps: int
+    batch: int
+    lr: float
+    weight_decay: float = 0.0
+    warmup: int = 0
+    floor: float = 0.0
+    clip: float | None = None
+    accumulate: int = 1
+    betas: tuple[float, float] = (0.9, 0.999)
+    save_seconds: float = 30.0
+    log_every: int = 10
+
+    def lr_at(self, step: int) -> float:
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+@dataclass
+class Progress:
+    """How far training is; stored in the checkpoint's header."""
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    last: dict[str, float] = field(default_factory=dict)
+
+
+def train(
+    learner: nn.Module,
+    batch_at: Callable[[int, slice], Batch],
+    recipe: Recipe,
+    job: Job,
+    *,
+    stage: str = "train",
+    in_order: bool = False,
+) -> Progress:
+    """Trains `learner` in place and returns how it went; a stage that is already finished only loads its weights.
+
+    batch_at(pass, rows): the rows of global batch number `pass` (= step * accumulate + i); must depend on nothing else.
+    in_order: batches come from a stream and must be asked for one after the other.
+    Raises TrainingFailed for a loss that is not finite, UserError for a checkpoint of another model.
+    """
+    rows = _rows(recipe)
+    learner.to(job.device)
+    optimiser = torch.optim.AdamW(_groups(learner, recipe.weight_decay), lr=recipe.lr, betas=recipe.betas)
+    checkpoint = job.folder / f"{stage}.safetensors"
+    progress = load_checkpoint(checkpoint, learner, optimiser) if checkpoint.exists() else Progress()
+    if progress.step >= recipe.steps:
+        return progress
+    curves = Curves(job.folder / "curves.jsonl", stage, progress.step)
+    parallel = _parallel(learner, job.device)
+    learner.train()
+    with _bar(recipe, progress, stage) as bar, _Batches(batch_at, rows, recipe, progress.step, job, in_order) as batches:
+        clock = saved = time.perf_counter()
+        for step in range(progress.step, recipe.steps):
+            meters = _step(parallel, optimiser, recipe, job, step, batches)
+            learner.after_step(step, recipe.steps)
+            now = time.perf_counter()
+            progress.step, progress.images = step + 1, progress.images + recipe.batch
+            progress.seconds, clock = progress.seconds + now - clock, now
+            last = step + 1 == recipe.steps
+            due = last or now - saved > recipe.save_seconds
+            if due or step % recipe.log_every == 0:
+                progress.last = _numbers(meters, step)
+                curves.add(step, recipe.lr_at(step), progress.last)
+                bar.set_postfix_str(f"loss {progress.last['loss']:.3f}", refresh=False)
+            if due:
+                save_checkpoint(checkpoint, learner, optimiser, progress)
+                saved = now
+            bar.update()
+    _summarise(job.folder, stage, progress)
+    return progress
+
+
+def _rows(recipe: Recipe) -> slice:
+    """This process's rows of every pass."""
+    parts = recipe.accumulate * distributed.world()
+    if recipe.batch % parts:
+        raise UserError(f"batch {recipe.batch} does not divide into {parts} equal parts (accumulate × processes)")
+    size = recipe.batch // parts
+    return slice(distributed.rank() * size, (distributed.rank() + 1) * size)
+
+
+def _groups(learner: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    weights = [p for p in learner.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in weights if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _parallel(learner: nn.Module, device: torch.device) -> nn.Module:
+    if distributed.world() == 1:
+        return learner
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(learner, device_ids=ids, broadcast_buffers=False)
+
+
+def _step(
+    model: nn.Module, optimiser: torch.optim.Optimizer, recipe: Recipe, job: Job, step: int, batches: Iterator[Batch]
+) -> dict[str, Tensor]:
+    torch.manual_seed((job.seed * 1_000_003 + step) * 4099 + distributed.rank())
+    for group in optimiser.param_groups:
+        group["lr"] = recipe.lr_at(step)
+    optimiser.zero_grad(set_to_none=True)
+    for _ in range(recipe.accumulate):
+        with torch.autocast(job.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
+            meters: dict[str, Tensor] = model(next(batches))
+        (meters["loss"] / recipe.accumulate).backward()
+    if recipe.clip is not None:
+        weights = [p for group in optimiser.param_groups for p in group["params"]]
+        meters = meters | {"gradient": nn.utils.clip_grad_norm_(weights, recipe.clip)}
+    optimiser.step()
+    return meters
+
+
+def _numbers(meters: dict[str, Tensor], step: int) -> dict[str, float]:
+    numbers = {name: float(distributed.mean_over_ranks(torch.as_tensor(value).detach().float())) for name, value in meters.items()}
+    if not math.isfinite(numbers["loss"]):
+        raise TrainingFailed(
+            f"the loss is {numbers['loss']} at step {step}; the last good checkpoint is kept. A lower lr may help"
+        )
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _bar(recipe: Recipe, progress: Progress, stage: str) -> tqdm[Any]:
+    bar = tqdm(total=recipe.steps, initial=progress.step, desc=stage, unit="img", unit_scale=recipe.batch, mininterval=0.5)
+    bar.disable = bar.disable or distributed.rank() > 0
+    return bar
+
+
+class _Batches:
+    """Batches in step order, prepared ahead by threads on a GPU (on a CPU they would take the model's own cores)."""
+
+    def __init__(
+        self, batch_at: Callable[[int, slice], Batch], rows: slice, recipe: Recipe, step: int, job: Job, in_order: bool
+    ):
+        self.make = lambda number: batch_at(number, rows)
+        self.next, self.end = step * recipe.accumulate, recipe.steps * recipe.accumulate
+        ahead = 0 if job.device.type == "cpu" else 8
+        self.pool = ThreadPoolExecutor(1 if in_order else ahead) if ahead else None
+        self.waiting: list[Future[Batch]] = []
+        self.ahead = ahead
+
+    def __enter__(self) -> _Batches:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool:
+            self.pool.shutdown(cancel_futures=True)
+
+    def __iter__(self) -> _Batches:
+        return self
+
+    def __next__(self) -> Batch:
+        if self.pool is None:
+            self.next += 1
+            return self.make(self.next - 1)
+        while len(self.waiting) <= self.ahead and self.next < self.end:
+            self.waiting.append(self.pool.submit(self.make, self.next))
+            self.next += 1
+        return self.waiting.pop(0).result()
+
+
+class Curves:
+    """One JSON object per logged step in `curves.jsonl`. Lines of steps that will be walked again are dropped."""
+
+    def __init__(self, path: Path, stage: str, step: int):
+        self.path, self.stage = path, stage
+        self.writes = distributed.rank() == 0
+        if self.writes and path.exists():
+            lines = [line for line in path.read_text().splitlines() if _keeps(line, stage, step)]
+            write_text(path, "".join(line + "\n" for line in lines))
+
+    def add(self, step: int, lr: float, numbers: dict[str, float]) -> None:
+        if not self.writes:
+            return
+        row = {"stage": self.stage, "step": step, "lr": lr} | numbers
+        with self.path.open("a") as file:
+            file.write(json.dumps({k: round(v, 6) if isinstance(v, float) and k != "lr" else v for k, v in row.items()}) + "\n")
+
+
+def _keeps(line: str, stage: str, step: int) -> bool:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:  # the line that a kill cut short
+        return False
+    return row.get("stage") != stage or int(row["step"]) < step
+
+
+def save_checkpoint(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+    if distributed.rank() > 0:
+        return
+    from safetensors.torch import save_file
+
+    tensors = {f"model.{name}": value for name, value in learner.state_dict().items()}
+    for number, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    with replacing(path) as part:
+        header = {"zsbench": json.dumps(vars(progress))}
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, header)
+
+
+def load_checkpoint(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> Progress:
+    """Puts a checkpoint's weights into `learner` (and `optimiser`). Raises UserError when it belongs to another model."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})["zsbench"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not a zsbench checkpoint ({error}); delete it to train anew") from error
+    _load_model(path, learner, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+    if optimiser is not None:
+        _load_optimiser(optimiser, tensors)
+    return Progress(**header)
+
+
+def _load_model(path: Path, learner: nn.Module, state: dict[str, Tensor]) -> None:
+    own = learner.state_dict()
+    wrong = sorted(own.keys() ^ state.keys()) + [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    if wrong:
+        raise UserError(
+            f"{path} is the checkpoint of another model: {len(wrong)} tensors differ, first: {', '.join(wrong[:3])}. "
+            "Use the configuration it was trained with, or delete it to train anew"
+        )
+    learner.load_state_dict(state)
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            _, number, name = key.split(".")
+            state.setdefault(int(number), {})[name] = value
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+
+
+def _summarise(folder: Path, stage: str, progress: Progress) -> None:
+    """`training.json`: what the record says of training, one entry per stage."""
+    if distributed.rank() > 0:
+        return
+    path = folder / "training.json"
+    stages = json.loads(path.read_text()) if path.exists() else {}
+    write_json(path, stages | {stage: vars(progress)})
