@@ -216,11 +216,11 @@ class CaptionBatches:
         images = torch.stack([_square(image, self.method.view_size) for image, _ in pairs]).to(self.job.device)
         views = make_views(images, recipe, self.job.seed * 1_000_003 + number, rows, len(positions))
         texts = [text for _, text in pairs]
-        tokens: Any = self.towers.tokenizer
-        return views | {
-            "tokens": tokens(texts).to(self.job.device),
+        words: dict[str, Tensor] = {
+            "tokens": self.towers.tokenizer(texts).to(self.job.device),
             "caption_ids": torch.tensor([_id(text) for text in texts], device=self.job.device),
         }
+        return views | words
 
 
 def _square(image: np.ndarray, size: int) -> Tensor:
@@ -254,7 +254,7 @@ class VilSegSegmenter:
             e_pxl = self.net.encode(x)[1]
             logits_BChw = self.net.clusters(e_pxl)
         regions_BCD, _ = pool_regions(e_pxl, logits_BChw.argmax(1), self.method.clusters)
-        return Regions(segment(logits_BChw, size), name_regions(regions_BCD, self.text(names)))
+        return Regions(segment(logits_BChw, (size[0], size[1])), name_regions(regions_BCD, self.text(names)))
 
     def _resized(self, images_BCHW: Tensor) -> Tensor:
         """Short side `test_size`, sides rounded to whole patches."""
@@ -274,3 +274,20 @@ class VilSegSegmenter:
 
     def prompts(self, names: Sequence[str]) -> list[str]:
         return [self.method.prompt.format(name) for name in names]
+
+    def describe(self, names: Sequence[str]) -> dict[str, Any]:
+        """Prompts and size, for the record. Parameters as Table 2 counts them: image tower and cluster head."""
+        prompts = self.prompts(names)
+        towers = [self.net.clip.visual, self.net.clusters]
+        return {
+            "prompts": {"template": self.method.prompt, "prompts": prompts, "sha256": sha256(prompts)},
+            "parameters": {
+                "trainable": sum(p.numel() for p in self.net.parameters() if p.requires_grad),
+                "total": sum(p.numel() for p in self.net.parameters()),
+                "at_inference": sum(p.numel() for tower in towers for p in tower.parameters()),
+            },
+        }
+
+
+def sha256(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -95,3 +95,26 @@ def _scalar(value: Any, kind: type, field: str) -> Any:
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def describe(loaded: Any) -> str:
+    """Text for `zsbench show method NAME`: supervision, every field with its default, and why some differ."""
+    cls = loaded.cls
+    lines = [f"{loaded.name}: {loaded.title}", "", "learns from (with the defaults)"]
+    lines += [f"  {name:<16} {value}" for name, value in cls().supervision.ledger().items()]
+    drawn, why = getattr(cls, "drawn", {}), getattr(cls, "departures", {})
+    hints = typing.get_type_hints(cls)
+    lines += ["", "fields (--set FIELD=VALUE)", f"  {'field':<22} {'default':<12} {'on drawn scenes':<16} values"]
+    for f in dataclasses.fields(cls):
+        on_drawn = str(drawn[f.name].value) if f.name in drawn else ""
+        lines.append(f"  {f.name:<22} {f.default!s:<12} {on_drawn:<16} {_values(hints[f.name])}".rstrip())
+    if why or drawn:
+        lines += ["", "departures from the paper"]
+        lines += [f"  {name:<22} {reason}" for name, reason in why.items()]
+        lines += [f"  {name:<22} on drawn scenes: {departure.reason}" for name, departure in drawn.items()]
+    return "\n".join(lines)
+
+
+def _values(hint: Any) -> str:
+    options = typing.get_args(hint)
+    return " | ".join(map(str, options)) if typing.get_origin(hint) is Literal else str(getattr(hint, "__name__", hint))

@@ -10,6 +10,8 @@ the mean leaves alone. All ranks hold equally many rows and call these functions
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -71,3 +73,16 @@ def _reduced(x: Tensor) -> Tensor:
     total = x.clone(memory_format=torch.contiguous_format)
     dist.all_reduce(total)
     return total
+
+
+def join(device_type: str) -> None:
+    """Joins the processes that torchrun started; does nothing without it. One hour of waiting is allowed: the first
+    process evaluates alone while the others wait for the next run."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+        backend = "nccl" if device_type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(hours=1))
+
+
+def leave() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from zsbench.atomic import write_json
 from zsbench.data.dataset import IGNORED, Dataset
-from zsbench.data.guard import admitted
+from zsbench.data.guard import admitted, locked
 from zsbench.data.view import to_split_ids
 from zsbench.image_counts import ImageCounts
 from zsbench.method import Regions, Segmenter
@@ -44,6 +44,7 @@ class Evaluation:
     dataset: Dataset
     split: Split
     keys: Sequence[str]
+    names: Sequence[str]  # the split's names as the method hears them
     device: torch.device
     folder: Path
 
@@ -88,8 +89,8 @@ class Evaluation:
 
     def segment(self, images_BCHW: Tensor) -> Tensor | Regions:
         """The segmenter's scores, checked. All names compete; scopes are cut out of the same scores."""
-        with torch.no_grad():
-            scores = self.segmenter(images_BCHW, self.split.names)
+        with torch.no_grad(), locked(*self.dataset.protected):
+            scores = self.segmenter(images_BCHW, self.names)
         return _checked(scores, images_BCHW, len(self.split.names))
 
     def predict(self, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -138,11 +139,11 @@ def decide(scores: Tensor | Regions, row: int, candidates: range, size: tuple[in
     if isinstance(scores, Regions):
         regions = _regions(scores, row, size)
         names = scores.scores_BKN[row][:, candidates.start : candidates.stop].argmax(-1) + candidates.start
-        return names.to(torch.uint8).cpu().numpy()[regions]  # type: ignore[no-any-return]
+        return names.to(torch.uint8).cpu().numpy()[regions]
     own = scores[row : row + 1, candidates.start : candidates.stop]
     if own.shape[2:] != size:
         own = F.interpolate(own.float(), size=size, mode="bilinear", align_corners=False)
-    return (own[0].argmax(0) + candidates.start).to(torch.uint8).cpu().numpy()  # type: ignore[no-any-return]
+    return (own[0].argmax(0) + candidates.start).to(torch.uint8).cpu().numpy()
 
 
 def _regions(scores: Tensor | Regions, row: int, size: tuple[int, ...]) -> np.ndarray | None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from zsbench.data.dataset import IGNORED
+from zsbench.data.scenes import voc_palette
 from zsbench.evaluation import Evaluation
 from zsbench.image_counts import ImageCounts
 
@@ -63,18 +64,7 @@ def _write(evaluation: Evaluation, number: int, key: str, rule: str, score: floa
     return {"key": key, "rule": rule, "score": score, "colours": colours, "labels": labels} | files
 
 
-def _spread(ids: np.ndarray) -> np.ndarray:
-    """(n, 3) uint8: the colour map of PASCAL VOC, the bits of an id dealt to the channels from the top."""
-    palette = np.zeros((len(ids), 3), np.uint8)
-    rest = ids.copy()
-    for bit in range(7, -1, -1):
-        for channel in range(3):
-            palette[:, channel] |= (((rest >> channel) & 1) << bit).astype(np.uint8)
-        rest >>= 3
-    return palette
-
-
-PALETTE = _spread(np.arange(256))
+PALETTE = np.array(voc_palette(), np.uint8).reshape(-1, 3)
 
 
 def paint(ids: np.ndarray, alpha: np.ndarray) -> np.ndarray:

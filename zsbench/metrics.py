@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 EVERY = slice(None)
 MOST_NAMES = 255  # so that an id and the label 255 fit in a byte, and a pair of them in two
-RAGGED = 8  # stretches shorter than this on average cost more to find than they save (measured, bench/confusion.py)
+RAGGED = 5  # stretches shorter than this on average cost more to find than they save (measured)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def train(
         clock = saved = time.perf_counter()
         for step in range(progress.step, recipe.steps):
             meters = _step(parallel, optimiser, recipe, job, step, batches)
-            learner.after_step(step, recipe.steps)
+            learner.after_step(step, recipe.steps)  # type: ignore[operator]
             now = time.perf_counter()
             progress.step, progress.images = step + 1, progress.images + recipe.batch
             progress.seconds, clock = progress.seconds + now - clock, now

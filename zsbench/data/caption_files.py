@@ -16,7 +16,6 @@ from typing import Any
 
 from zsbench.data.caption_pairs import Corrupt, Skipped
 from zsbench.data.caption_stores import Folder, Rows, StoredCaptions
-from zsbench.data.guard import admitted
 from zsbench.errors import UserError
 
 IMAGE_NAMES = ("image", "img", "image_path", "file", "file_name", "filename", "filepath", "path", "key", "image_id")
@@ -105,7 +104,7 @@ def _rows(path: Path) -> Iterator[Row]:
     suffix = path.suffix.lower()
     if suffix in (".jsonl", ".ndjson"):
         return _json_rows(path)
-    with admitted(), path.open("rb") as file:
+    with path.open("rb") as file:
         tabs = suffix == ".tsv" or (suffix == ".txt" and b"\t" in file.readline())
     return _table_rows(path, _tab_fields(path) if tabs else _comma_fields(path))
 
@@ -170,8 +169,7 @@ def _tab_fields(path: Path) -> Fields:
 
 
 def _comma_fields(path: Path) -> Fields:
-    with admitted():  # only while opening: a generator would leave the door open for whoever reads it
-        file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
     with file:
         rows = csv.reader(file, strict=True)
         while True:
@@ -193,8 +191,7 @@ def _is_text(value: str) -> bool:
 
 def _decoded_lines(path: Path) -> Iterator[tuple[int, str | None]]:
     """Numbers and lines that are not blank; None for a line that is not UTF-8. Only a newline ends a line."""
-    with admitted():
-        file = path.open("rb")
+    file = path.open("rb")
     with file:
         for number, line in enumerate(file, start=1):
             try:
@@ -208,8 +205,7 @@ def _decoded_lines(path: Path) -> Iterator[tuple[int, str | None]]:
 
 def _coco_rows(path: Path) -> Iterator[Row]:
     try:
-        with admitted():
-            data = path.read_bytes()
+        data = path.read_bytes()
         value = json.loads(data)
         files = {image["id"]: image["file_name"] for image in value["images"]}
         annotations = value["annotations"]

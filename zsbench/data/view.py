@@ -67,7 +67,8 @@ def to_split_ids(labels: np.ndarray, classes: Sequence[str], names: Sequence[str
     table = np.full(256, IGNORED, np.uint8)
     for position, name in enumerate(names):
         table[classes.index(name)] = position
-    return table[labels]
+    ids: np.ndarray = table[labels]
+    return ids
 
 
 def guarded_view(

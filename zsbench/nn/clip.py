@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,15 +27,15 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 class Towers:
     """An open_clip model, its tokenizer and its image normalisation."""
 
-    model: nn.Module
-    tokenizer: object
+    model: Any  # open_clip types neither its towers nor its tokenizers
+    tokenizer: Any
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     @property
     def stride(self) -> int:
         """Pixels per patch side."""
-        return int(self.model.visual.patch_size[0])  # type: ignore[union-attr, index]
+        return int(self.model.visual.patch_size[0])
 
 
 def build(arch: str, pretrained: str = "") -> Towers:
@@ -135,7 +136,7 @@ def _small() -> nn.Module:
     return model
 
 
-def dense(visual: nn.Module, images_BCHW: Tensor, pool: str) -> tuple[Tensor, Tensor]:
+def dense(visual: Any, images_BCHW: Tensor, pool: str) -> tuple[Tensor, Tensor]:
     """Normalised images -> (pooled feature e_v (B, D), patch features e_pxl (B, D, h, w)), both in the joint space.
 
     pool "avg": e_v is the mean of e_pxl, so that pooling a region of all patches gives e_v exactly; "tok": the class token.
@@ -153,9 +154,9 @@ def dense(visual: nn.Module, images_BCHW: Tensor, pool: str) -> tuple[Tensor, Te
     return pooled, patches.transpose(1, 2).unflatten(2, grid)
 
 
-def positions(visual: nn.Module, grid: tuple[int, int]) -> Tensor:
+def positions(visual: Any, grid: tuple[int, int]) -> Tensor:
     """Position embeddings for any patch grid, (1 + h w, W); the stored ones, untouched, at the native grid."""
-    stored = visual.positional_embedding  # (1 + gh gw, W)
+    stored: Tensor = visual.positional_embedding  # (1 + gh gw, W)
     native = tuple(visual.grid_size)
     if tuple(grid) == native:
         return stored
@@ -166,7 +167,7 @@ def positions(visual: nn.Module, grid: tuple[int, int]) -> Tensor:
 
 def text_features(towers: Towers, prompts: Sequence[str], device: torch.device) -> Tensor:
     """Unit text features (len(prompts), D) in fp32."""
-    tokens = towers.tokenizer(list(prompts)).to(device)  # type: ignore[operator]
+    tokens = towers.tokenizer(list(prompts)).to(device)
     return F.normalize(towers.model.encode_text(tokens).float(), dim=-1)
 
 

@@ -1,0 +1,231 @@
+"""How runs are put together: boards (one protocol), groups (differ by seed), families (differ by captions).
+
+Choices: a board holds runs of ONE data set, split, background rule and candidate set, told apart by fingerprints, so
+that drawn and real never share a table and neither do two editions of a split. A group's score is the mean over its
+seeds with the lowest and the highest seed; a single run shows its bootstrap interval over images instead. A limited
+run has groups of its own. A family is what the leakage comparison compares: groups that are alike in everything but
+the captions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeVar
+
+from .read import Run
+from .tables import Row, named, run_row
+
+Tone = Literal["named", "clean", "unknown", "none"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a group as it is printed: mean over the runs that have it, and the interval or the span of seeds.
+
+    column: its name in runs.csv. low, high: 95 % interval of one run, or the lowest and highest of several seeds.
+    counted: "4 of 5 classes" where classes were absent, else "".
+    """
+
+    column: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    runs: int = 1
+    counted: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs of one configuration that differ by seed only."""
+
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        return [run_row(run) for run in self.runs]
+
+    @property
+    def first(self) -> Run:
+        return self.runs[0]
+
+    @property
+    def limited(self) -> bool:
+        return bool(self.first.get("limited"))
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run.get("seed", 0) for run in self.runs]
+
+    @property
+    def title(self) -> str:
+        return str(self.first.get("method.title"))
+
+    @property
+    def settings(self) -> str:
+        """What the user set, as one line: "clusters=20 vision=none"; empty for the defaults."""
+        return " ".join(f"{name}={_plain(value)}" for name, value in self.first.get("method.config_given", {}).items())
+
+    @property
+    def captions(self) -> str:
+        return str(self.first.get("supervision.corpus.name", "none"))
+
+    @cached_property
+    def tone(self) -> Tone:
+        """Whether the captions name unseen classes: counted if a scan counted, else by the words of the verdict."""
+        corpus = self.first.get("supervision.corpus")
+        if not corpus:
+            return "none"
+        count, verdict = named(self.first), str(corpus.get("verdict") or "").lower()
+        if count is not None:
+            return "named" if count else "clean"
+        return "named" if verdict.startswith("name") else "clean" if verdict.startswith("clean") else "unknown"
+
+    @property
+    def dose(self) -> float:
+        """Captions that name an unseen class per caption; orders the corpora of a comparison."""
+        return (named(self.first) or 0) / max(1, int(self.first.get("supervision.corpus.pairs", 1)))
+
+    def score(self, column: str) -> Score:
+        """The score of a column of runs.csv. See `Score`."""
+        values = [row[column] for row in self.rows if row[column] is not None]
+        value = sum(values) / len(values) if values else None
+        counted = self._counted(column.removesuffix("_miou"))
+        if len(self.runs) == 1 or not values:
+            low, high = (self.rows[0].get(f"{column}_{end}") for end in ("low", "high"))
+            return Score(column, value, low, high, len(values), counted)
+        return Score(column, value, min(values), max(values), len(values), counted)
+
+    def _counted(self, part: str) -> str:
+        scored = self.rows[0].get(f"{part}_classes_scored")
+        absent = self.first.get(f"scores.{_PARTS.get(part, part)}.classes_absent", [])
+        return f"{scored} of {scored + len(absent)} classes" if scored is not None and absent else ""
+
+
+_PARTS = {"unseen_only": "unseen", "all_seen": "all.seen", "all_unseen": "all.unseen"}
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """Groups that differ only by the captions they were trained on, those that name unseen classes first."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def title(self) -> str:
+        first = self.groups[0]
+        limit = f"(limited to {first.first.get('data.parts.val.scored'):,} images)" if first.limited else ""
+        return " ".join(filter(None, (first.title, first.settings, limit)))
+
+    def of(self, tone: Tone) -> Group | None:
+        return next((group for group in self.groups if group.tone == tone), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """Everything that was measured under one protocol; one table."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def run(self) -> Run:
+        """Any run of it: all agree on data, split and candidates."""
+        return self.groups[0].first
+
+    @property
+    def kind(self) -> str:
+        return str(self.run.get("data.kind"))
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for group in self.groups for run in group.runs]
+
+    @property
+    def ranked(self) -> list[Group]:
+        return [group for group in self.groups if not group.limited]
+
+    @property
+    def limited(self) -> list[Group]:
+        return [group for group in self.groups if group.limited]
+
+    def apart(self, group: Group) -> list[str]:
+        """What to say of a group beside its name: that it is limited, and circumstances that others do not share."""
+        facts = ["limited: not for ranking"] if group.limited else []
+        for name, title in _VARYING.items():
+            alike = [other for other in self.groups if other.title == group.title]
+            if len({other.first.get(name) for other in alike}) > 1:
+                facts.append(f"{title} {str(group.first.get(name, '–'))[:12]}".strip())
+        return facts
+
+    @cached_property
+    def families(self) -> list[Family]:
+        gathered = _gathered(self.groups, lambda group: (_method(group.first), _circumstances(group.first)))
+        return [Family(tuple(sorted(groups, key=_leakiest))) for groups in gathered]
+
+    @property
+    def pairs(self) -> list[Family]:
+        """Families with more than one corpus: those that show what leakage is worth."""
+        return [family for family in self.families if len(family.groups) > 1]
+
+
+_VARYING = {"device": "", "precision": "", "zsbench": "zsbench", "method.source_sha256": "source",
+            "supervision.backbone": "from"}  # fmt: skip
+_ORDER: dict[Tone, int] = {"named": 3, "unknown": 2, "clean": 1, "none": 0}
+
+
+def _leakiest(group: Group) -> tuple[int, float, str]:
+    return -_ORDER[group.tone], -group.dose, group.captions
+
+
+def boards(runs: Iterable[Run]) -> list[Board]:
+    """The boards of all runs: drawn before real, then by split; in each the best unseen-only mIoU first."""
+    gathered = _gathered(runs, _protocol)
+    found = [Board(tuple(sorted(map(_group, _gathered(own, _configuration)), key=_rank))) for own in gathered]
+    return sorted(found, key=lambda b: (b.kind, b.run.get("split.name"), _protocol(b.run)))
+
+
+def _group(runs: Sequence[Run]) -> Group:
+    return Group(tuple(sorted(runs, key=lambda run: (run.get("seed", 0), run.key))))
+
+
+def _rank(group: Group) -> tuple[bool, float, str]:
+    score = group.score("unseen_only_miou").value
+    return group.limited, -(score if score is not None else -1), group.first.key
+
+
+def _protocol(run: Run) -> tuple[str, ...]:
+    """What makes two numbers comparable at all."""
+    candidates = json.dumps([run.get("scores.unseen.candidates"), run.get("scores.all.candidates")])
+    names = ("data.kind", "data.fingerprint", "split.name", "split.fingerprint", "split.background")
+    return (*(str(run.get(name)) for name in names), candidates)
+
+
+def _method(run: Run) -> tuple[str, ...]:
+    config = json.dumps(run.get("method.config", {}), sort_keys=True)
+    return str(run.get("method.name")), str(run.get("method.source_sha256")), config
+
+
+def _circumstances(run: Run) -> tuple[str, ...]:
+    """What else can move a score and so keeps two runs out of one mean."""
+    names = ("limit", "data.parts.val.scored", "device", "precision", "zsbench", "supervision.backbone")
+    return tuple(str(run.get(name)) for name in names)
+
+
+def _configuration(run: Run) -> tuple[str, ...]:
+    corpus = tuple(str(run.get(f"supervision.corpus.{name}")) for name in ("name", "fingerprint", "pairs"))
+    return (*_method(run), *corpus, *_circumstances(run))
+
+
+def _gathered(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Items with equal keys together, in the order of first appearance."""
+    found: dict[Hashable, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return list(found.values())
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,192 @@
+"""Finds run records below folders and reads them without trust.
+
+Choices: a record that cannot be used is never lost silently: it becomes a `LeftOut` with the reason, printed on the
+page and on stderr. A run folder without a record is one too (the run is unfinished: record.json is written last).
+Files that a record names are opened only when they lie inside the run's own folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from zsbench.errors import UserError
+
+from .shape import RECORD, faults
+
+SCHEMA = 1
+LARGEST_RECORD = 64 * 2**20  # bytes; a confusion matrix of 171 classes is below one MiB
+TRACES = ("curves.jsonl", "per_image.parquet", "pictures", "checkpoint", "checkpoints", "config.json")
+RUN_FOLDER = re.compile(r".+-[0-9a-f]{12}$")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run. `place` is its folder as printed: relative to the folder that was asked for."""
+
+    folder: Path = field(compare=False)
+    place: str
+    record: dict[str, Any] = field(compare=False)
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The value at a dotted path ("scores.unseen.miou"); `default` where a step is missing or null."""
+        value: Any = self.record
+        for step in path.split("."):
+            value = value.get(step) if isinstance(value, dict) else None
+        return default if value is None else value
+
+    @property
+    def key(self) -> str:
+        return str(self.record["key"])
+
+    def file(self, name: str) -> Path | None:
+        """A file of this run by the name in its record; None when it is not there or lies outside the run's folder."""
+        try:
+            path = (self.folder / name).resolve()
+            inside = path.is_relative_to(self.folder.resolve())
+            return path if inside and path.is_file() else None
+        except (OSError, ValueError):
+            return None
+
+    @cached_property
+    def curves(self) -> list[tuple[str, dict[str, float]]]:
+        """The logged steps as (stage, numbers): every line of the curves file that is a JSON object with a step."""
+        path = self.file(self.get("files.curves", "")) if self.get("files.curves") else None
+        return list(_steps(path)) if path else []
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A folder or record that does not stand in the tables, and why."""
+
+    place: str
+    why: str
+
+
+def read_runs(roots: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
+    """Every usable run below `roots` (folders, run folders or record files), and everything that was left out.
+
+    Raises UserError for a root that does not exist.
+    """
+    runs: list[Run] = []
+    left: list[LeftOut] = []
+    for root in roots:
+        if not root.exists():
+            raise UserError(f"no folder '{root}' to report on; expected a folder of runs, made by: zsbench run")
+        for folder in _folders(root):
+            _take(folder, root, runs, left)
+    return _without_doubles(runs, left)
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """Folders below `root` in a fixed order; hidden ones are half-written temporaries of atomic writes."""
+    if root.is_file():
+        yield root.parent
+        return
+    for name, folders, _ in os.walk(root):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        yield Path(name)
+
+
+def _take(folder: Path, root: Path, runs: list[Run], left: list[LeftOut]) -> None:
+    place = _place(folder, root)
+    path = folder / "record.json"
+    if path.is_file():
+        found = _read(path)
+        if isinstance(found, str):
+            left.append(LeftOut(place, found))
+        else:
+            runs.append(Run(folder, place, found))
+    elif _looks_like_a_run(folder):
+        left.append(LeftOut(place, "no record.json: the run is unfinished; the same command again finishes it"))
+
+
+def _place(folder: Path, root: Path) -> str:
+    base = root.parent if root.is_file() else root
+    inner = folder.relative_to(base).as_posix()
+    return f"{base.resolve().name}/{inner}" if inner != "." else base.resolve().name
+
+
+def _looks_like_a_run(folder: Path) -> bool:
+    return bool(RUN_FOLDER.match(folder.name)) or any((folder / trace).exists() for trace in TRACES)
+
+
+def _read(path: Path) -> dict[str, Any] | str:
+    """The record, or the reason why it cannot be used."""
+    try:
+        if path.stat().st_size > LARGEST_RECORD:
+            return f"record.json is larger than {LARGEST_RECORD >> 20} MiB"
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except (OSError, ValueError, RecursionError) as error:
+        return f"record.json cannot be read: {error}"
+    return _unusable(record) or record
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no JSON number; an absent score is null")
+
+
+def _unusable(record: Any) -> str:
+    """Why a parsed record cannot be used; empty when it can."""
+    if not isinstance(record, dict):
+        return "record.json does not hold an object"
+    schema = record.get("schema")
+    if schema != SCHEMA:
+        age = "older" if isinstance(schema, int) and schema < SCHEMA else "unknown"
+        return f"record of an {age} schema ({schema!r}; this zsbench reads {SCHEMA}): run it again with --force"
+    if record.get("status", "done") != "done":
+        return f"status is {record['status']!r}: the run did not finish"
+    found = list(faults(record, RECORD)) or list(_contradictions(record))
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"malformed record: {found[0]}{more}" if found else ""
+
+
+def _contradictions(record: dict[str, Any]) -> Iterator[str]:
+    """Faults between fields that each have the right shape."""
+    for at in ("unseen", "all"):
+        scope = record["scores"][at]
+        missing = [name for name in scope["candidates"] if name not in scope["classes"]]
+        if missing:
+            yield f"'scores.{at}.classes' lacks the candidate {missing[0]!r}"
+    for at, interval in _intervals(record["scores"]):
+        if interval is not None and (len(interval) != 2 or interval[0] > interval[1]):
+            yield f"'{at}' is {interval!r}, expected [low, high]"
+
+
+def _intervals(scores: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    parts = [("unseen", scores["unseen"]), ("unseen.oracle", scores["unseen"].get("oracle") or {})]
+    parts += [(f"all.{name}", scores["all"][name]) for name in ("seen", "unseen", "harmonic")]
+    for at, part in parts:
+        yield f"scores.{at}.interval", part.get("interval")
+
+
+def _without_doubles(runs: list[Run], left: list[LeftOut]) -> tuple[list[Run], list[LeftOut]]:
+    """One run per key: of several records with one key the one finished last stays, the others are left out by name."""
+    kept: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda r: (r.get("finished", ""), r.place), reverse=True):
+        first = kept.setdefault(run.key, run)
+        if first is not run and first.folder.resolve() != run.folder.resolve():
+            same = "a copy of" if first.record == run.record else "another record with the key of"
+            left.append(LeftOut(run.place, f"{same} {first.place}, which finished later or at the same time"))
+    return sorted(kept.values(), key=lambda r: (r.place, r.key)), sorted(left, key=lambda x: x.place)
+
+
+def _steps(path: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                step = json.loads(line, parse_constant=lambda word: None)
+            except (ValueError, RecursionError):
+                continue  # a line cut by a kill
+            if isinstance(step, dict) and isinstance(step.get("step"), int):
+                yield str(step.get("stage", "")), {k: v for k, v in step.items() if _is_number(v)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -1,0 +1,145 @@
+"""The shape a run record must have before anything is printed from it.
+
+A shape is plain data: a type, a tuple of types, `[shape]` for a list, `{"field": shape}` for an object (a name ending
+in "?" may be missing), or one of the small wrappers below. Unknown fields are let through: a newer harness may add
+some.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Maybe:
+    """The shape, or null."""
+
+    shape: Any
+
+
+@dataclass(frozen=True)
+class Each:
+    """An object with free names (class names) whose values all have one shape."""
+
+    shape: Any
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+
+class Fraction:
+    """A number in [0, 1]."""
+
+
+class Count:
+    """A whole number, 0 or more."""
+
+
+NUMBER = (int, float)
+INTERVAL = Maybe([Fraction])
+SCORED = {"miou": Maybe(Fraction), "interval?": INTERVAL, "pixel_accuracy?": Maybe(Fraction),
+          "mean_accuracy?": Maybe(Fraction), "classes_scored?": Count, "classes_absent?": [str]}  # fmt: skip
+CLASS = {"iou": Maybe(Fraction), "recall?": Maybe(Fraction), "pixels?": Count, "images?": Count}
+CORPUS = {"name": str, "pairs?": Maybe(Count), "skipped?": Maybe(Count), "verdict?": Maybe(str),
+          "fingerprint?": Maybe(str), "unseen_named?": Maybe(Each(Count))}  # fmt: skip
+PICTURE = {"key": str, "rule": str, "score?": Maybe(NUMBER), "photo": str, "truth": str, "prediction": str,
+           "colours?": Maybe(Each(str)), "labels?": Maybe({"truth?": [str], "prediction?": [str]})}  # fmt: skip
+
+RECORD: dict[str, Any] = {
+    "schema": int, "status": str, "key": str, "zsbench?": str, "command?": str, "started?": str, "finished?": str,
+    "method": {"name": str, "title": str, "source_sha256?": Maybe(str), "config_given?": dict, "config?": dict,
+               "departures?": [{"field": str, "paper?": object, "value?": object, "reason?": str}],
+               "parameters?": Maybe({"trainable?": Maybe(Count), "total?": Maybe(Count)})},
+    "split": {"name": str, "dataset?": str, "title": str, "source?": str, "seen": [str], "unseen": [str],
+              "background": str, "train_policy?": str, "fingerprint": str},
+    "data": {"kind": OneOf(("drawn", "real")), "title": str, "fingerprint": str, "notes?": [str],
+             "parts": {"train?": dict, "val": {"list?": str, "images": Count, "scored": Count}}},
+    "limit?": Maybe(Count), "limited": bool, "seed": int,
+    "supervision": {"masks?": str, "layout?": str, "captions?": bool, "backbone?": str, "backbone_corpus?": str,
+                    "unseen_names?": str, "tuned_on?": str, "corpus?": Maybe(CORPUS)},
+    "prompts?": Maybe(dict), "device?": str, "precision?": str, "environment?": Maybe(dict),
+    "seconds?": Maybe(Each(Maybe(NUMBER))), "peak_memory_bytes?": Maybe(Each(Maybe(NUMBER))),
+    "images_per_second?": Maybe(Each(Maybe(NUMBER))),
+    "scores": {
+        "unseen": SCORED | {"candidates": [str], "classes": Each(CLASS),
+                            "chance?": Maybe({"accuracy?": Maybe(Fraction), "miou?": Maybe(Fraction),
+                                              "constant_miou?": Maybe(Fraction)}),
+                            "oracle?": Maybe({"miou": Maybe(Fraction), "interval?": INTERVAL})},
+        "all": {"candidates": [str], "miou?": Maybe(Fraction), "pixel_accuracy?": Maybe(Fraction),
+                "mean_accuracy?": Maybe(Fraction), "seen": SCORED, "unseen": SCORED,
+                "harmonic": {"miou": Maybe(Fraction), "interval?": INTERVAL},
+                "oracle?": Maybe({"miou": Maybe(Fraction)}),
+                "classes": Each(CLASS | {"group": OneOf(("seen", "unseen"))})}},
+    "training?": Maybe(dict),
+    "files?": {"per_image?": Maybe(str), "curves?": Maybe(str), "pictures?": Maybe([PICTURE])},
+}  # fmt: skip
+
+
+def faults(value: Any, shape: Any, at: str = "") -> Iterator[str]:
+    """Every place where `value` does not have the shape, in words that name the field."""
+    if isinstance(shape, Maybe):
+        if value is not None:
+            yield from faults(value, shape.shape, at)
+    elif isinstance(shape, dict):
+        yield from _object_faults(value, shape, at)
+    elif isinstance(shape, list | Each):
+        yield from _many_faults(value, shape, at)
+    elif not _fits(value, shape):
+        yield f"'{at}' is {_brief(value)}, expected {_expected(shape)}"
+
+
+def _object_faults(value: Any, shape: dict[str, Any], at: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"'{at or 'record'}' is {_brief(value)}, expected an object"
+        return
+    for name, inner in shape.items():
+        field = name.removesuffix("?")
+        where = f"{at}.{field}" if at else field
+        if field in value:
+            yield from faults(value[field], inner, where)
+        elif not name.endswith("?"):
+            yield f"'{where}' is missing"
+
+
+def _many_faults(value: Any, shape: list[Any] | Each, at: str) -> Iterator[str]:
+    wanted = list if isinstance(shape, list) else dict
+    if not isinstance(value, wanted):
+        yield f"'{at}' is {_brief(value)}, expected {'a list' if wanted is list else 'an object'}"
+    elif isinstance(shape, list):
+        for position, item in enumerate(value):
+            yield from faults(item, shape[0], f"{at}[{position}]")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from faults(item, shape.shape, f"{at}.{name}")
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    number = isinstance(value, NUMBER) and not isinstance(value, bool) and math.isfinite(value)
+    if shape is Fraction:
+        return number and 0 <= value <= 1
+    if shape is Count:
+        return number and isinstance(value, int) and value >= 0
+    if isinstance(shape, OneOf):
+        return value in shape.words
+    if shape is int or shape == NUMBER:
+        return number and (shape == NUMBER or isinstance(value, int))
+    return isinstance(value, shape)
+
+
+def _expected(shape: Any) -> str:
+    if isinstance(shape, OneOf):
+        return " or ".join(shape.words)
+    words = {Fraction: "a number from 0 to 1", Count: "a count", str: "text", bool: "true or false", dict: "an object"}
+    return words.get(shape, "a number") if not isinstance(shape, tuple) else "a number"
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "…"

@@ -1,0 +1,99 @@
+"""What a board says in one or two sentences, computed from its records and from nothing else."""
+
+from __future__ import annotations
+
+from .boards import Board, Family, Group, Score
+
+PLACES = {"drawn": "the drawn scenes", "real": "the real photographs"}
+
+
+def points(fraction: float | None) -> str:
+    """A fraction as it is printed everywhere: times 100, one decimal; an absent score is a dash."""
+    return "–" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def spread(score: Score) -> str:
+    """One run's interval as "[27.9, 34.6]", several seeds as "29.8–33.0 over 3 seeds"; empty where there is neither."""
+    if score.low is None or score.high is None:
+        return ""
+    if score.runs > 1:
+        return f"{points(score.low)}–{points(score.high)} over {score.runs} seeds"
+    return f"[{points(score.low)}, {points(score.high)}]"
+
+
+def verdict(board: Board) -> list[str]:
+    """One or two sentences, and a third where the runs are limited."""
+    groups = board.ranked or board.limited
+    scored = [group for group in groups if group.score("unseen_only_miou").value is not None]
+    where = f"On {PLACES[board.kind]} ({board.run.get('split.name')})"
+    if not scored:
+        return [f"{where} no run has an unseen-only score: no unseen class occurs in the images that were scored."]
+    family = _widest(board, scored)
+    said = _leakage(family, where) if family else _best(scored, where)
+    return said if board.ranked else [*said, _limit(scored[0])]
+
+
+def _widest(board: Board, scored: list[Group]) -> Family | None:
+    """The family with both kinds of captions whose naming run scores best."""
+    pairs = [f for f in board.pairs if (leaky := f.of("named")) in scored and leaky and f.of("clean") in scored]
+    return max(pairs, key=lambda f: _miou(f.of("named")), default=None)
+
+
+def _leakage(family: Family, where: str) -> list[str]:
+    leaky, clean = family.of("named"), family.of("clean")
+    assert leaky is not None and clean is not None  # chosen so by _widest
+    gap = _miou(leaky) - _miou(clean)
+    first = (
+        f"{where}, {family.title} trained on captions that name the unseen classes reaches {_told(leaky)} unseen-only "
+        f"mIoU; trained on clean captions it reaches {_told(clean)}, where chance is {_chance(clean)}."
+    )
+    if gap <= 0:
+        return [first, f"Here leakage gained nothing (a difference of {points(gap)} points)."]
+    share = f" ({_per_cent(leaky.dose)} of them name one)" if leaky.dose else ""
+    close = _at_chance(clean)
+    runs = "run is" if len(clean.runs) == 1 else "runs are"
+    rest = f", and the clean {runs} {close}" if close else ""
+    return [first, f"The {points(gap)} points between them are what the leaked captions{share} are worth{rest}."]
+
+
+def _best(scored: list[Group], where: str) -> list[str]:
+    best = scored[0]
+    who = f"{best.title} {best.settings}".strip()
+    field = who if len(scored) == 1 else f"the best of {len(scored)} configurations, {who},"
+    first = f"{where}, {field} reaches {_told(best)} unseen-only mIoU, where chance is {_chance(best)}."
+    harmonic = best.score("all_harmonic_miou")
+    second = f"With all names as candidates its harmonic mean of seen and unseen is {points(harmonic.value)}."
+    if best.tone == "named":
+        second += " Its captions name unseen classes: this is not a zero-shot score."
+    return [first, second]
+
+
+def _limit(group: Group) -> str:
+    scored, listed = (group.first.get(f"data.parts.val.{name}", 0) for name in ("scored", "images"))
+    return f"Limited run: {scored:,} of {listed:,} images; not for ranking."
+
+
+def _told(group: Group) -> str:
+    score = group.score("unseen_only_miou")
+    around = spread(score)
+    bracketed = around if around.startswith("[") or not around else f"({around})"
+    return f"{points(score.value)} {bracketed}".strip()
+
+
+def _at_chance(group: Group) -> str:
+    score, level = group.score("unseen_only_miou"), group.score("chance_miou").value
+    if score.low is None or score.high is None or level is None or score.low > level:
+        return ""
+    return "no better than chance"
+
+
+def _miou(group: Group | None) -> float:
+    return (group and group.score("unseen_only_miou").value) or 0.0
+
+
+def _chance(group: Group) -> str:
+    return points(group.score("chance_miou").value)
+
+
+def _per_cent(share: float) -> str:
+    return f"{100 * share:.2g} %"

@@ -1,0 +1,208 @@
+"""Makes run folders as the runner writes them (record, per-image counts, curves, pictures) without any training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+UNSEEN = ["pottedplant", "sheep", "sofa", "train", "tvmonitor"]
+SEEN = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+        "horse", "motorbike", "person"]  # fmt: skip
+CORPORA = {
+    "drawn: web": {"name": "drawn: web", "pairs": 2500, "fingerprint": "c0ffee000001", "skipped": 0,
+                   "verdict": "names unseen classes (planted)",
+                   "unseen_named": dict(zip(UNSEEN, (48, 51, 49, 52, 50), strict=True))},
+    "drawn: clean": {"name": "drawn: clean", "pairs": 2500, "fingerprint": "c0ffee000002", "skipped": 0,
+                     "verdict": "clean by construction", "unseen_named": dict.fromkeys(UNSEEN, 0)},
+    "coco-mini": {"name": "coco-mini", "pairs": 320, "fingerprint": "c0ffee000003", "skipped": 1,
+                  "verdict": "not scanned", "unseen_named": None},
+}  # fmt: skip
+
+
+def write_run(root: Path, **choices: Any) -> Path:
+    """A run folder below `root`; returns it. `choices` are those of `record`, and `pictures` (how many per rule)."""
+    pictures = choices.pop("pictures", 1)
+    made = record(**choices)
+    folder = root / made["split"]["name"] / f"{made['method']['name']}-{made['key']}"
+    folder.mkdir(parents=True, exist_ok=True)
+    made["files"]["pictures"] = _pictures(folder, made, pictures)
+    _curves(folder, made)
+    _per_image(folder)
+    (folder / "record.json").write_text(json.dumps(made, indent=1, allow_nan=False))
+    return folder
+
+
+def record(
+    *,
+    method: str = "vilseg",
+    title: str = "ViL-Seg",
+    level: float = 0.5,
+    corpus: str | None = "drawn: web",
+    seed: int = 0,
+    kind: str = "drawn",
+    limit: int | None = None,
+    given: dict[str, Any] | None = None,
+    unseen: list[str] | None = None,
+    absent: tuple[str, ...] = (),
+    split: str = "voc5",
+    width: float = 0.04,
+) -> dict[str, Any]:
+    """A record of schema 1 whose unseen-only mIoU is about `level`."""
+    unseen = UNSEEN if unseen is None else unseen
+    words = json.dumps([method, corpus, seed, kind, limit, given, unseen, split, absent])
+    key = hashlib.sha256(words.encode()).hexdigest()[:12]
+    noise = random.Random(words)
+    images = {"drawn": 400, "real": 1449}[kind]
+    scored = min(images, limit or images)
+    return {
+        "schema": 1, "status": "done", "key": key, "zsbench": "0.1.0",
+        "command": f"zsbench run --method {method} --split {split} --seed {seed}",
+        "started": "2026-01-05T10:00:00+00:00", "finished": "2026-01-05T10:02:11+00:00",
+        "method": {"name": method, "title": title, "source_sha256": hashlib.sha256(method.encode()).hexdigest(),
+                   "config_given": given or {},
+                   "config": {"clusters": 25, "vision": "dino", "steps": 600} | (given or {}),
+                   "departures": [
+                       {"field": "model", "paper": "ViT-B/16", "value": "vit-small-64", "reason": "scenes are 64 px"},
+                       {"field": "batch", "paper": 4096, "value": 96, "reason": "two cores"}],
+                   "parameters": {"trainable": 1_204_352, "total": 1_204_352}},
+        "split": {"name": split, "dataset": "voc2012", "title": "VOC 2012, 15 seen / 5 unseen", "source": "SPNet 2019",
+                  "seen": SEEN, "unseen": unseen, "background": "ignore", "train_policy": "mask",
+                  "fingerprint": "0f0f0f0f0f0f"},
+        "data": {"kind": kind, "title": "Drawn scenes, seed 0" if kind == "drawn" else "PASCAL VOC 2012",
+                 "fingerprint": f"{kind:_<12}", "notes": [],
+                 "parts": {"train": {"list": "trainaug", "images": 1500, "sha256": "00"},
+                           "val": {"list": "val", "images": images, "scored": scored, "sha256": "01"}}},
+        "limit": limit, "limited": limit is not None, "seed": seed,
+        "supervision": {"masks": "none", "layout": "none", "captions": corpus is not None, "backbone": "random init",
+                        "backbone_corpus": "nothing", "unseen_names": "evaluation", "tuned_on": "drawn scenes, seed 7",
+                        "corpus": CORPORA[corpus] if corpus else None},
+        "prompts": {"template": "a photo of a {}.", "sha256": "ab"}, "device": "cpu", "precision": "fp32",
+        "environment": {"python": "3.11.7", "torch": "2.15.0", "open_clip": "3.3.0", "numpy": "2.4.6",
+                        "platform": "Linux",
+                        "cpu": "a processor", "cores": 2, "threads": 2, "gpu": None, "git": "8f649fb"},
+        "seconds": {"fit": 105.2, "evaluate": 9.1, "total": 114.9},
+        "peak_memory_bytes": {"host": 912_345_678, "gpu": None},
+        "images_per_second": {"train": 512.4, "evaluate": 44.0},
+        "scores": _scores(noise, level, width, unseen, set(absent)),
+        "confusion": {"unseen": [], "all": []},
+        "training": {"steps": 600, "last": {"loss": 1.2}},
+        "files": {"per_image": "per_image.parquet", "curves": "curves.jsonl", "pictures": []},
+    }  # fmt: skip
+
+
+def _scores(noise: random.Random, level: float, width: float, unseen: list[str], absent: set[str]) -> dict[str, Any]:
+    k, total = len(unseen), len(SEEN) + len(unseen)
+    chance = {"accuracy": 1 / k, "miou": 1 / (2 * k - 1), "constant_miou": 1 / k**2} if k else None
+    alone = {name: _class(noise, level, name in absent) for name in unseen}
+    together = {name: _class(noise, 0.42, name in absent) | {"group": "seen"} for name in SEEN}
+    together |= {name: _class(noise, level * 0.4, name in absent) | {"group": "unseen"} for name in unseen}
+    seen_part = _part(together, SEEN, width, absent)
+    unseen_part = _part(together, unseen, width, absent)
+    s, u = seen_part["miou"], unseen_part["miou"]
+    both = 2 * s * u / (s + u) if s and u else None
+    return {
+        "unseen": {"candidates": unseen, "pixels": 90_000, **_part(alone, unseen, width, absent), "chance": chance,
+                   "oracle": {"miou": 0.78, "interval": [0.75, 0.81]}, "classes": alone},
+        "all": {"candidates": SEEN + unseen, "pixels": 400_000, "pixel_accuracy": 0.5512, "mean_accuracy": 0.4477,
+                "miou": sum(c["iou"] or 0 for c in together.values()) / total, "seen": seen_part, "unseen": unseen_part,
+                "harmonic": {"miou": both, "interval": both and _around(both, width)}, "oracle": {"miou": 0.81},
+                "classes": together},
+    }  # fmt: skip
+
+
+def _class(noise: random.Random, level: float, absent: bool) -> dict[str, Any]:
+    if absent:
+        return {"iou": None, "recall": None, "pixels": 0, "images": 0}
+    iou = min(0.97, max(0.01, noise.gauss(level, 0.1)))
+    return {
+        "iou": iou,
+        "recall": math.sqrt(iou),
+        "pixels": noise.randrange(5_000, 40_000),
+        "images": noise.randrange(20, 90),
+    }
+
+
+def _part(classes: dict[str, dict[str, Any]], names: list[str], width: float, absent: set[str]) -> dict[str, Any]:
+    found = [classes[name]["iou"] for name in names if classes[name]["iou"] is not None]
+    miou = sum(found) / len(found) if found else None
+    accuracy = miou if miou is None else min(1.0, miou * 1.2)
+    gone = [name for name in names if name in absent]
+    return {"miou": miou, "interval": None if miou is None else _around(miou, width), "pixel_accuracy": accuracy,
+            "mean_accuracy": accuracy, "classes_scored": len(found), "classes_absent": gone}  # fmt: skip
+
+
+def _around(value: float, width: float) -> list[float]:
+    return [max(0.0, value - width), min(1.0, value + width)]
+
+
+def _curves(folder: Path, made: dict[str, Any]) -> None:
+    noise = random.Random(made["key"])
+    floor = 1.1 + noise.random() / 3
+    lines = []
+    for step in range(0, 601, 5):
+        fall = math.exp(-step / 150)
+        parts = {name: share * (floor + 3 * fall + noise.gauss(0, 0.06)) for name, share in
+                 (("loss_contrast", 0.5), ("loss_vision", 0.35), ("loss_cluster", 0.15))}  # fmt: skip
+        meters = {
+            "teacher_entropy": 4.1 * (0.5 + fall / 2),
+            "teacher_mi": 2.4 * (1 - fall),
+            "cluster_mi": 1.9 * (1 - fall),
+        }
+        row = {
+            "stage": "fit",
+            "step": step,
+            "lr": 1e-3 * math.cos(step / 400),
+            "loss": sum(parts.values()),
+            **parts,
+            **meters,
+        }
+        lines.append(json.dumps(row))
+    (folder / "curves.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def _per_image(folder: Path) -> None:
+    columns = {"image": ["000001"], "scope": ["unseen"], "true": pa.array([15], pa.int16()),
+               "predicted": pa.array([16], pa.int16()), "pixels": pa.array([7], pa.int64())}  # fmt: skip
+    pq.write_table(pa.table(columns), folder / "per_image.parquet")
+
+
+def _pictures(folder: Path, made: dict[str, Any], each: int) -> list[dict[str, Any]]:
+    names = [*made["split"]["unseen"], *made["split"]["seen"]]
+    (folder / "pictures").mkdir(exist_ok=True)
+    size = (64, 64) if made["data"]["kind"] == "drawn" else (333, 500)
+    rules = [rule for rule in ("worst", "median", "best") for _ in range(each)]
+    return [_picture(folder, place, rule, names, size) for place, rule in enumerate(rules)]
+
+
+def _picture(folder: Path, place: int, rule: str, names: list[str], size: tuple[int, int]) -> dict[str, Any]:
+    noise = np.random.default_rng(place)
+    ys, xs = np.mgrid[: size[0], : size[1]]
+    photo = noise.integers(0, 40, (*size, 3)) + np.array([120, 140, 90])
+    truth = np.zeros((*size, 4), np.uint8)
+    guess = np.full((*size, 4), [0, 0, 128, 96], np.uint8)
+    shown = {}
+    for number, name in enumerate(names[place % 3 : place % 3 + 2]):
+        centre, radius = noise.uniform(0.25, 0.75, 2) * size, 0.2 * min(size)
+        inside = (ys - centre[0]) ** 2 + (xs - centre[1]) ** 2 < radius**2
+        colour = (10 + 40 * number, 200, 7)
+        shown[name] = "#{:02x}{:02x}{:02x}".format(*colour)
+        photo[inside] = photo[inside] // 2 + [90, 30 * number, 80]
+        truth[inside] = guess[inside] = (*colour, 255)
+        guess[inside & (xs > centre[1])] = (0, 0, 128, 255)
+    shown[names[-1]] = "#000080"
+    layers = {"photo": photo.clip(0, 255).astype(np.uint8), "truth": truth, "prediction": guess}
+    files = {layer: f"pictures/{place:02d}-{layer}.png" for layer in layers}
+    for layer, pixels in layers.items():
+        Image.fromarray(pixels).save(folder / files[layer])
+    labels = {"truth": list(shown)[:-1], "prediction": list(shown)}
+    score = {"worst": 0.031, "median": 0.38, "best": 0.84}[rule]
+    return {"key": f"{place:06d}", "rule": rule, "score": score, "labels": labels, "colours": shown} | files

@@ -1,0 +1,378 @@
+"""The report: nothing is lost silently, numbers agree with the CSV, outside text stays text, bytes are repeatable."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from records import record, write_run
+from zsbench.reports.boards import Group, boards
+from zsbench.reports.page import ReportSummary, write_report
+from zsbench.reports.read import Run, read_runs
+from zsbench.reports.tables import cell
+from zsbench.reports.verdict import points, verdict
+
+from zsbench.errors import UserError
+
+EVIL = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page: tables with their kind, numbers with their column, addresses, ids, tag order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.numbers: list[tuple[list[str], str, str, str, str]] = []  # keys, column, of, value, printed
+        self.tables: list[tuple[str, set[str]]] = []  # kind, keys
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.styled: list[str] = []
+        self._open: list[int] = []
+        self._keys: list[list[str]] = []
+        self._number: dict[str, str] | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        at = {name: value or "" for name, value in attrs}
+        self.tags.append(tag)
+        self.addresses += [at[name] for name in ("src", "href", "action", "srcset") if name in at]
+        self.ids += [at["id"]] if "id" in at else []
+        self.styled += [tag] if "style" in at else []
+        if tag == "table":
+            self._open.append(len(self.tables))
+            self.tables.append((at.get("data-kind", ""), set()))
+        if tag == "tr":
+            self._keys.append(at.get("data-keys", "").split())
+            if self._open:
+                for place in self._open:
+                    self.tables[place][1].update(self._keys[-1])
+        if tag == "data":
+            self._number = at | {"keys": " ".join(self._keys[-1]), "printed": ""}
+
+    def handle_data(self, data: str) -> None:
+        if self._number is not None:
+            self._number["printed"] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "table":
+            self._open.pop()
+        if tag == "tr":
+            self._keys.pop()
+        if tag == "data" and self._number is not None:
+            of = self._number
+            self.numbers.append(
+                (of["keys"].split(), of["data-column"], of.get("data-of", ""), of["value"], of["printed"])
+            )
+            self._number = None
+
+
+def report(tmp_path: Path) -> tuple[ReportSummary, str, list[dict[str, str]]]:
+    summary = write_report([tmp_path / "runs"], tmp_path / "out")
+    rows = list(csv.DictReader(summary.runs_csv.open(newline="")))
+    return summary, summary.page.read_text(), rows
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    """Sets dotted fields of a record, written with "__" for the dots."""
+    made = json.loads((folder / "record.json").read_text())
+    for path, value in changes.items():
+        *steps, last = path.split("__")
+        inner = made
+        for step in steps:
+            inner = inner[step]
+        inner[last] = value
+    (folder / "record.json").write_text(json.dumps(made))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seeds, a leaky and a clean corpus, another configuration, a limited run, an absent class, a real run."""
+    home = tmp_path_factory.mktemp("many")
+    for seed in (0, 1, 2):
+        write_run(home / "runs", level=0.52, corpus="drawn: web", seed=seed)
+        write_run(home / "runs", level=0.11, corpus="drawn: clean", seed=seed)
+    write_run(home / "runs", level=0.47, given={"clusters": 50})
+    write_run(home / "runs", level=0.3, method="kmeans", title="K-means", corpus=None, absent=("sheep",))
+    write_run(home / "runs", level=0.2, method="kmeans", title="K-means", corpus=None, limit=32)
+    write_run(home / "runs", level=0.15, corpus="coco-mini", kind="real", limit=16)
+    return home
+
+
+@pytest.fixture(scope="module")
+def page(many: Path) -> Page:
+    return Page(report(many)[1])
+
+
+def test_zero_runs_give_a_page_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    summary, text, rows = report(tmp_path)
+    assert summary.runs == 0 and rows == [] and not summary.left_out
+    assert "no finished run" in text and "zsbench run --method" in text
+    assert summary.classes_csv.read_text().startswith("data,")
+
+
+def test_a_missing_folder_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no folder"):
+        write_report([tmp_path / "nowhere"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_run(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs", level=0.5)
+    summary, text, rows = report(tmp_path)
+    made = json.loads((folder / "record.json").read_text())
+    assert summary.runs == 1 and rows[0]["key"] == made["key"]
+    assert float(rows[0]["unseen_only_miou"]) == round(made["scores"]["unseen"]["miou"], 6)
+    assert f"On the drawn scenes (voc5), ViL-Seg reaches {points(made['scores']['unseen']['miou'])}" in text
+    classes = list(csv.DictReader(summary.classes_csv.open(newline="")))
+    assert len(classes) == 5 + 20
+    sheep = next(row for row in classes if row["class"] == "sheep" and row["scope"] == "all names")
+    assert float(sheep["iou"]) == round(made["scores"]["all"]["classes"]["sheep"]["iou"], 6)
+    assert sheep["group"] == "unseen"
+
+
+def test_root_may_be_a_run_folder_or_a_record(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs")
+    assert len(read_runs([folder])[0]) == len(read_runs([folder / "record.json"])[0]) == 1
+    runs, left = read_runs([tmp_path / "runs", folder])
+    assert len(runs) == 1 and not left, "the same folder met twice is one run, and no fault"
+
+
+def test_every_number_of_the_tables_stands_in_the_csv(many: Path, page: Page) -> None:
+    rows = {row["key"]: row for row in report(many)[2]}
+    assert len(page.numbers) > 100
+    join = {"": lambda v: sum(v) / len(v), "min": min, "max": max}
+    for keys, column, of, value, printed in page.numbers:
+        found = [float(rows[key][column]) for key in keys if rows[key][column]]
+        assert join[of](found) == pytest.approx(float(value), abs=1.01e-6), (keys, column)
+        assert printed == f"{100 * float(value):.1f}"
+    shown = {key for keys, *_ in page.numbers for key in keys}
+    assert shown == set(rows), "every run has its numbers on the page"
+
+
+def test_drawn_and_real_never_share_a_table(many: Path, page: Page) -> None:
+    kinds = {row["key"]: row["data"] for row in report(many)[2]}
+    assert {kind for kind, keys in page.tables if keys} == {"drawn", "real"}
+    for kind, keys in page.tables:
+        assert {kinds[key] for key in keys} <= {kind}
+
+
+def test_other_protocols_get_tables_of_their_own(tmp_path: Path) -> None:
+    first, second = write_run(tmp_path / "runs"), write_run(tmp_path / "runs", seed=1)
+    edit(second, split__fingerprint="another00000")
+    runs, _ = read_runs([first, second])
+    assert len(boards(runs)) == 2
+    assert len(set(Page(report(tmp_path)[1]).ids)) == len(Page(report(tmp_path)[1]).ids)
+
+
+def test_verdict_says_what_leakage_is_worth(many: Path) -> None:
+    found = boards(read_runs([many / "runs"])[0])
+    drawn, real = (" ".join(verdict(board)) for board in found)
+    pair = found[0].pairs[0]
+    leaky, clean = (group.score("unseen_only_miou").value for group in pair.groups)
+    assert leaky is not None and clean is not None
+    assert f"reaches {points(leaky)} (" in drawn and f"it reaches {points(clean)} (" in drawn
+    assert "where chance is 11.1" in drawn and "10 % of them" in drawn
+    assert f"The {points(leaky - clean)} points" in drawn
+    assert "16 of 1,449 images; not for ranking" in real
+
+
+def test_seeds_are_grouped_and_single_runs_stay(many: Path) -> None:
+    board = boards(read_runs([many / "runs"])[0])[0]
+    group = next(group for group in board.groups if group.seeds == [0, 1, 2])
+    values = [run.get("scores.unseen.miou") for run in group.runs]
+    score = group.score("unseen_only_miou")
+    assert score.value == pytest.approx(sum(values) / 3, abs=1e-6)
+    assert (score.low, score.high) == (round(min(values), 6), round(max(values), 6))
+    assert [group.limited for group in board.groups] == sorted(group.limited for group in board.groups)
+
+
+def test_groups_keep_different_devices_and_methods_apart(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs")
+    edit(write_run(tmp_path / "runs", seed=1), device="cuda")
+    edit(write_run(tmp_path / "runs", seed=2), method__source_sha256="f" * 64)
+    board = boards(read_runs([tmp_path / "runs"])[0])[0]
+    assert len(board.groups) == 3
+    assert {"cuda", f"source {'f' * 12}"} <= {fact for group in board.groups for fact in board.apart(group)}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "does not hold an object"),
+        ('{"schema": 1, "key": NaN}', "no JSON number"),
+        ('{"schema": 0}', "older schema"),
+        ('{"schema": 2}', "unknown schema"),
+        ('{"schema": 1, "status": "failed"}', "did not finish"),
+        ('{"schema": 1, "status": "done"}', "'key' is missing"),
+        ("[" * 100_000, "cannot be read"),
+    ],
+)
+def test_unusable_records_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, why: str) -> None:
+    write_run(tmp_path / "runs")
+    bad = tmp_path / "runs" / "voc5" / "bad"
+    bad.mkdir()
+    (bad / "record.json").write_text(text)
+    summary, shown, rows = report(tmp_path)
+    assert len(rows) == 1 and [item.place for item in summary.left_out] == ["runs/voc5/bad"]
+    assert why in summary.left_out[0].why
+    assert "runs/voc5/bad" in shown and "left out: runs/voc5/bad" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"scores__unseen__miou": 53.4}, "from 0 to 1"),
+        ({"scores__unseen__interval": [0.6, 0.2]}, r"\[low, high\]"),
+        ({"scores__unseen__interval": [0.2]}, r"\[low, high\]"),
+        ({"scores__all__classes__sheep": 3}, "expected an object"),
+        ({"split__seen": "cow"}, "expected a list"),
+        ({"data__kind": "painted"}, "drawn or real"),
+        ({"scores__unseen__candidates": ["zebra"]}, "lacks the candidate 'zebra'"),
+        ({"limited": 1}, "true or false"),
+    ],
+)
+def test_malformed_fields_are_named(tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    edit(write_run(tmp_path / "runs"), **change)
+    summary, _, rows = report(tmp_path)
+    assert not rows and re.search(why, summary.left_out[0].why)
+
+
+def test_half_a_run_folder_is_named(tmp_path: Path) -> None:
+    (write_run(tmp_path / "runs") / "record.json").unlink()
+    summary, text, rows = report(tmp_path)
+    assert not rows and "unfinished" in summary.left_out[0].why and "unfinished" in text
+
+
+def test_two_records_with_one_key(tmp_path: Path) -> None:
+    first = write_run(tmp_path / "runs")
+    later = tmp_path / "runs" / "later"
+    later.mkdir()
+    (later / "record.json").write_text((first / "record.json").read_text())
+    edit(later, finished="2027-01-01T00:00:00+00:00")
+    summary, _, rows = report(tmp_path)
+    assert len(rows) == 1 and rows[0]["folder"] == "runs/later"
+    assert "another record with the key" in summary.left_out[0].why
+
+
+def test_outside_text_stays_text(tmp_path: Path) -> None:
+    folder = write_run(
+        tmp_path / "runs", unseen=[EVIL, "</svg><script>", "$x^", "a\x00b", "=SUM(A1)"], title=f"M {EVIL}"
+    )
+    edit(folder, command=EVIL, split__title=EVIL, data__title=EVIL, data__notes=[EVIL], environment={EVIL: EVIL},
+         supervision__corpus__name=EVIL, supervision__corpus__verdict=EVIL, supervision__tuned_on=EVIL)  # fmt: skip
+    files = {"photo": EVIL, "truth": "../../../etc/passwd", "prediction": "/etc/passwd"}
+    words = {"key": EVIL, "rule": EVIL, "score": None, "labels": {"truth": [EVIL]}, "colours": {EVIL: '"/>'}}
+    edit(folder, files__pictures=[files | words])
+    _, text, _ = report(tmp_path)
+    assert "&lt;script&gt;alert(1)" in text and EVIL not in text
+    assert Page(text).tags.count("script") == 1
+    assert text.count("no picture file") == 3
+
+
+def test_a_split_named_by_strangers_cannot_break_ids(tmp_path: Path) -> None:
+    edit(write_run(tmp_path / "runs"), split__name='"><img src=x onerror=1>', key='"><b>')
+    page = Page(report(tmp_path)[1])
+    assert all(re.fullmatch(r'[\w.~-]+|run-"><b>', name) for name in page.ids)
+    assert not any(address == "x" for address in page.addresses)
+
+
+def test_cells_are_no_formulas(tmp_path: Path) -> None:
+    assert cell("=1+1") == "'=1+1" and cell("@x") == "'@x" and cell("\tx") == "'\tx" and cell("\rx") == "'\rx"
+    assert cell("+cmd|' /C calc'!A0") == "'+cmd|' /C calc'!A0" and cell("-2") == "-2" and cell(-0.5) == "-0.5"
+    assert cell("-inf") == "'-inf" and cell(None) == "" and cell("cow") == "cow"
+    write_run(tmp_path / "runs", title="=HYPERLINK()", unseen=["=SUM(A1)", "cow2", "+a", "-b", "@c"])
+    summary, _, rows = report(tmp_path)
+    assert rows[0]["title"] == "'=HYPERLINK()"
+    names = [row["class"] for row in csv.DictReader(summary.classes_csv.open(newline=""))]
+    assert names[:5] == ["'=SUM(A1)", "cow2", "'+a", "'-b", "'@c"]
+
+
+def test_nothing_is_fetched_and_nothing_is_styled_inline(many: Path, page: Page) -> None:
+    assert all(address.startswith(("#", "data:image/")) for address in page.addresses)
+    assert not page.styled, "the content policy forbids style attributes"
+    text = report(many)[1]
+    assert "default-src 'none'" in html.unescape(text) and "@import" not in text and "url(http" not in text
+    assert re.findall(r"https?://[^\s\"<]+", text.replace("http://www.w3.org/2000/svg", "")) == []
+
+
+def test_links_and_ids(page: Page) -> None:
+    assert len(page.ids) == len(set(page.ids))
+    for address in page.addresses:
+        assert not address.startswith("#") or address[1:] in page.ids, address
+
+
+def test_equal_inputs_give_equal_bytes(many: Path) -> None:
+    first, second = write_report([many / "runs"], many / "one"), write_report([many / "runs"], many / "two")
+    for name in ("page", "runs_csv", "classes_csv"):
+        assert getattr(first, name).read_bytes() == getattr(second, name).read_bytes()
+    assert str(many) not in first.page.read_text(), "no absolute path"
+
+
+def test_missing_and_broken_pictures_are_coped_with(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs")
+    (folder / "pictures" / "00-photo.png").unlink()
+    (folder / "pictures" / "01-truth.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    text = report(tmp_path)[1]
+    assert text.count("no picture file") == 2 and text.count("data:image/png") == 5
+
+
+def test_pictures_outside_the_run_are_not_opened(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs")
+    (tmp_path / "secret.png").write_bytes((folder / "pictures" / "00-photo.png").read_bytes())
+    (folder / "pictures" / "00-photo.png").unlink()
+    (folder / "pictures" / "00-photo.png").symlink_to(tmp_path / "secret.png")
+    run = read_runs([folder])[0][0]
+    assert run.file("pictures/00-photo.png") is None and run.file("../../../secret.png") is None
+    assert run.file("pictures/01-photo.png") is not None
+
+
+def test_absent_scores_are_dashes_with_a_count(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", absent=("pottedplant", "sheep", "sofa", "train", "tvmonitor"))
+    _, text, rows = report(tmp_path)
+    assert rows[0]["unseen_only_miou"] == "" and rows[0]["unseen_only_classes_scored"] == "0"
+    assert re.search(r'class="absent">–</span>\s*<span class="spread">0 of 5 classes', text)
+    assert "no run has an unseen-only score" in text
+
+
+def test_a_split_without_seen_or_chance_and_without_files(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs", corpus=None)
+    edit(folder, files={}, scores__unseen__chance=None, scores__unseen__oracle=None, environment=None, prompts=None)
+    (folder / "curves.jsonl").unlink()
+    text = report(tmp_path)[1]
+    assert "No curves were logged" in text
+
+
+def test_cut_curves_keep_their_whole_lines(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs")
+    with (folder / "curves.jsonl").open("a") as file:
+        file.write('{"step": 605, "loss": 1.0}\n{"step": 610, "lo')
+    run = read_runs([folder])[0][0]
+    assert run.curves[-1] == ("", {"step": 605, "loss": 1.0})
+
+
+def test_captions_without_a_count_go_by_the_verdict(tmp_path: Path) -> None:
+    def tone(count: dict[str, int] | None, words: str) -> str:
+        made = record()
+        made["supervision"]["corpus"] |= {"unseen_named": count, "verdict": words}
+        return Group((Run(tmp_path, "x", made),)).tone
+
+    assert tone(None, "names unseen classes (planted)") == "named" and tone(None, "clean by construction") == "clean"
+    assert tone(None, "not scanned") == "unknown" and tone({"sheep": 0}, "not scanned") == "clean"
+    assert tone({"sheep": 1}, "clean by construction") == "named", "a count is stronger than words"
+
+
+def test_two_hundred_runs(tmp_path: Path) -> None:
+    for place in range(200):
+        write_run(tmp_path / "runs", given={"clusters": place}, level=0.3, pictures=0)
+    summary, text, rows = report(tmp_path)
+    assert summary.runs == len(rows) == 200 and "188 more configurations not drawn here" in text
+    assert summary.page.stat().st_size < 8_000_000

@@ -1,0 +1,224 @@
+"""The command line. Only click is imported here; each command imports what it needs, so that --help and list are instant.
+
+Results go to standard output, progress to standard error. Exit codes: 0 done, 1 a run failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import signal
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zsbench import __version__
+from zsbench.errors import UserError
+
+
+class Commands(click.Group):
+    """Turns a user's mistake into one sentence and exit code 2; defects keep their traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise Refused(str(error)) from None
+        except OSError as error:
+            if error.errno not in EXPECTED:
+                raise
+            raise Refused(f"{error.filename or 'writing'}: {EXPECTED[error.errno]}; nothing half-written is left") from None
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        found = super().get_command(ctx, name)
+        if found is None and not name.startswith("-"):
+            from zsbench.errors import unknown
+
+            raise Refused(str(unknown("command", name, self.list_commands(ctx), "zsbench --help")))
+        return found
+
+
+class Refused(click.ClickException):
+    exit_code = 2
+
+
+DEVICES = ["auto", "cpu", "cuda", "mps"]
+EXPECTED = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "not a folder",
+    errno.EISDIR: "is a folder, a file was expected",
+}
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zsbench")
+def main() -> None:
+    """A benchmark and leakage audit for zero-shot semantic segmentation."""
+
+
+def data_options(command: Any) -> Any:
+    """Options shared by the commands that open data."""
+    options = [
+        click.option("--data", type=click.Path(path_type=Path), envvar="ZSBENCH_DATA", help="Folder of PASCAL VOC 2012 (or of drawn scenes). Default: drawn scenes."),
+        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.option("--method", "-m", "methods", multiple=True, help="Name, or a file ./mine.py. Repeatable.")
+@click.option("--split", "-s", "splits", multiple=True, help="Name, or a file ./mine.toml. Repeatable.  [default: voc5]")
+@click.option("--seed", "seeds", type=int, multiple=True, help="Repeatable.  [default: 0]")
+@click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="A method's field (zsbench show method NAME). Repeatable.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file with these options: method, split, seed, captions, limit … and a table [set].")
+@click.option("--captions", help="Corpus to train on: drawn arm (web, clean, pair_0.1 …), .tsv .csv .jsonl, COCO .json, tar shards, hf:NAME.")
+@click.option("--caption-images", type=click.Path(path_type=Path), help="Folder of the captions' images, where it is not beside the captions.")
+@click.option("--limit", type=click.IntRange(min=1), help="Score only the first N validation images (marked limited, not for ranking).")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default=None, help="auto: bf16 where the hardware gains from it.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for runs.  [default: runs]")
+@click.option("--force", is_flag=True, help="Run again although a finished record is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON lines.")
+@data_options
+def run(**options: Any) -> None:
+    """Train and evaluate methods on splits, one record per run. What is finished is shown, not repeated."""
+    from zsbench import session
+
+    settings = session.settings(options, Path(options["config"]) if options["config"] else None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a batch system's goodbye: files close, resume works
+    failed = session.run(settings, shlex.join(["zsbench", *sys.argv[1:]]), print_json=options["as_json"])
+    sys.exit(1 if failed else 0)
+
+
+@main.command("list")
+def list_() -> None:
+    """All methods and splits."""
+    from zsbench.method import list_methods
+    from zsbench.split import list_splits
+
+    methods = [(m.name, m.title, f"needs: {m.needs}" if m.needs else "") for m in list_methods().values()]
+    splits = [(name, listing.title, listing.dataset) for name, listing in list_splits().items()]
+    for heading, rows in (("methods", methods), ("splits", splits)):
+        _table(heading, rows)
+
+
+def _table(heading: str, rows: list[tuple[str, str, str]]) -> None:
+    widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+    for row in rows:
+        line = f"{heading:<9} {row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]}"
+        click.echo(line.rstrip())
+        heading = ""
+
+
+@main.group(cls=Commands)
+def show() -> None:
+    """One split or one method in full."""
+
+
+@show.command("split")
+@click.argument("name")
+def show_split(name: str) -> None:
+    """Classes, background rule, training policy and source of a split."""
+    from zsbench.split import describe, load_split
+
+    click.echo(describe(load_split(name)))
+
+
+@show.command("method")
+@click.argument("name")
+def show_method(name: str) -> None:
+    """Supervision, fields with defaults, and departures from the paper."""
+    from zsbench.config import describe
+    from zsbench.method import load_method
+
+    click.echo(describe(load_method(name)))
+
+
+@main.group(cls=Commands)
+def data() -> None:
+    """Check a data folder, or draw one."""
+
+
+@data.command("check")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--fast", is_flag=True, help="Lists and headers only; masks are not opened.")
+def data_check(folder: Path, fast: bool) -> None:
+    """Verdict and class histogram of a data folder; exit code 2 if it has faults."""
+    from zsbench.data.check import check_folder, render
+
+    verdict = check_folder(folder, fast=fast)
+    click.echo(render(verdict))
+    sys.exit(0 if verdict.sound else 2)
+
+
+@data.command("draw")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--captioned", type=click.IntRange(min=1), default=2500, show_default=True, help="Scenes with captions.")
+@click.option("--train", type=click.IntRange(min=1), default=1500, show_default=True, help="Scenes with masks for training.")
+@click.option("--val", type=click.IntRange(min=1), default=400, show_default=True, help="Scenes with masks for scoring.")
+@click.option("--size", type=int, default=64, show_default=True, help="Pixels per side.")
+@click.option("--boundary", is_flag=True, help="Write VOC's ignored rim around objects.")
+@click.option("--arm", "arms", multiple=True, help="Caption corpus to write (web, clean, pair_0.03 …). Repeatable.  [default: eleven of them]")
+def data_draw(folder: Path, arms: tuple[str, ...], **settings: Any) -> None:
+    """Draw a data set of scenes in VOC's layout, with captions and class vectors."""
+    from zsbench.data.scenes import DEFAULT_ARMS, draw
+
+    draw(folder, arms=arms or DEFAULT_ARMS, **settings)
+    click.echo(f"{folder}: drawn scenes, seed {settings['seed']}.  Use it: zsbench run --data {folder} …")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+def check(name: str, device: str) -> None:
+    """Does this method honour the contract? Half a minute on drawn scenes."""
+    from zsbench.contract import check_method
+
+    failures = 0
+    for line in check_method(name, device):
+        click.echo(line.text)
+        failures += not line.good
+    sys.exit(1 if failures else 0)
+
+
+@main.command()
+@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("report"), show_default=True, help="Folder for report.html, runs.csv, classes.csv.")
+def report(folders: tuple[Path, ...], out: Path) -> None:
+    """Render runs as one HTML page and two CSV files."""
+    from zsbench.reports.page import write_report
+
+    roots = list(folders) or [Path("runs")]
+    for root in roots:
+        if not root.exists():
+            raise UserError(f"no folder {root}; make runs first: zsbench run --method vilseg --split voc5")
+    click.echo(write_report(roots, out).text)
+
+
+@main.command()
+@data_options
+def doctor(**options: Any) -> None:
+    """Environment, devices, data found, and the command that mends what is missing."""
+    from zsbench.doctor import diagnose
+
+    for line in diagnose(options["data"]):
+        click.echo(line)
+
+
+def parse_sets(sets: Iterable[str]) -> Mapping[str, str]:
+    """`field=value` strings as a mapping."""
+    pairs = {}
+    for item in sets:
+        field, equals, value = item.partition("=")
+        if not equals or not field:
+            raise UserError(f"--set {item}: FIELD=VALUE was expected, e.g. --set steps=200")
+        pairs[field.strip().replace("-", "_")] = value.strip()
+    return pairs

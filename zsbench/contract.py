@@ -1,0 +1,315 @@
+"""Does a method honour the contract? Seconds on a few drawn scenes, one line per promise.
+
+Every promise of `zsbench.method` that a machine can hold a method to is one function here that raises `Broken` with
+what was expected and what came. The method is built with its defaults for drawn scenes and its `quick` fields (few
+steps): whether it learns anything is not asked. Runs in fp32, where batches of one and of many must agree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zsbench.config import configure
+from zsbench.corpus import open_corpus
+from zsbench.data.guard import admitted, locked
+from zsbench.data.scenes import draw
+from zsbench.data.view import Items, TrainView, guarded_view
+from zsbench.data.voc import open_voc
+from zsbench.device import pick_device
+from zsbench.method import Job, LoadedMethod, Regions, Segmenter, load_method
+from zsbench.split import load_split
+from zsbench.supervision import Supervision
+
+SPLIT = "voc5"
+DOORS = {"masks": "labelled", "captions": "captions", "unlabelled": "unlabelled", "layout": "layout"}
+ODD = (50, 67)  # pixels: no patch size divides both
+CLOSE = 1e-3  # of the range of the scores
+NEARLY_ALL = 0.99  # of the pixels; a region's border may move by the last bit of a sum
+
+
+@dataclass(frozen=True)
+class Line:
+    """One promise: kept, or what was expected and what came."""
+
+    text: str
+    good: bool
+
+
+class Broken(Exception):
+    """A promise that is not kept; the message says what was expected and what came."""
+
+
+def check_method(name: str, device: str = "auto", root: Path | None = None) -> Iterator[Line]:
+    """Holds the method `name` to its contract, line by line, on new drawn scenes or those in the folder `root`.
+
+    Raises `UserError` for an unknown method or device; everything the method itself does wrong is a line.
+    """
+    loaded, where = load_method(name), pick_device(device)
+    sound = True
+    for promise, keep in DECLARATION.items():
+        line = _line(promise, partial(keep, loaded))
+        sound = sound and line.good
+        yield line
+    if not sound:
+        return
+    with tempfile.TemporaryDirectory(prefix="zsbench-check-") as folder:
+        trial = Trial(loaded, where, Path(folder), root)
+        for promise, hold in BEHAVIOUR.items():
+            line = _line(promise, partial(hold, trial))
+            yield line
+            if not line.good and hold is _fits:
+                return
+
+
+def _line(promise: str, hold: Callable[[], str | None]) -> Line:
+    try:
+        found = hold()
+    except Broken as broken:
+        return Line(f"FAIL  {promise}: {broken}", False)
+    except Exception as error:  # whatever a method may raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}:{where.lineno}"
+        return Line(f"FAIL  {promise}: {type(error).__name__}: {error} ({place})", False)
+    return Line(f"ok    {promise}{f': {found}' if found else ''}", True)
+
+
+def _frozen(loaded: LoadedMethod) -> None:
+    if not loaded.cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise Broken(f"@dataclass(frozen=True) was expected on {loaded.cls.__name__}: its fields name the run")
+
+
+def _defaults(loaded: LoadedMethod) -> None:
+    missing = dataclasses.MISSING
+    bare = [f.name for f in dataclasses.fields(loaded.cls) if f.default is missing]
+    if bare:
+        raise Broken(f"a plain default was expected for every field, {', '.join(bare)} have none")
+    loaded.cls()
+
+
+def _supervision(loaded: LoadedMethod) -> str:
+    found = loaded.cls().supervision
+    if not isinstance(found, Supervision):
+        raise Broken(f"a zsbench.supervision.Supervision was expected, got {type(found).__name__}")
+    return ", ".join(field for field in DOORS if getattr(found, field) not in ("none", False)) or "nothing but names"
+
+
+def _title(loaded: LoadedMethod) -> str:
+    if not loaded.title:
+        raise Broken("a docstring was expected at the top of the file; its first line is the method's title")
+    return loaded.title
+
+
+def _explained(loaded: LoadedMethod) -> None:
+    fields = {f.name for f in dataclasses.fields(loaded.cls)}
+    for notes in ("departures", "drawn", "quick"):
+        if strangers := sorted(getattr(loaded.cls, notes, {}).keys() - fields):
+            raise Broken(f"`{notes}` was expected to name fields, {', '.join(strangers)} are none")
+    _built(loaded)
+
+
+def _built(loaded: LoadedMethod) -> Any:
+    return configure(loaded.cls, getattr(loaded.cls, "quick", {}), "drawn").method
+
+
+DECLARATION: dict[str, Callable[[LoadedMethod], str | None]] = {
+    "is a frozen dataclass": _frozen,
+    "has a default for every field": _defaults,
+    "declares what it learns from": _supervision,
+    "has a title": _title,
+    "explains fields that it has": _explained,
+}
+
+
+class Trial:
+    """One method on a few drawn scenes; `segmenter` is its first fit."""
+
+    def __init__(self, loaded: LoadedMethod, device: torch.device, folder: Path, scenes: Path | None):
+        self.method, self.device, self.folder = _built(loaded), device, folder
+        if scenes is None:
+            scenes = folder / "scenes"
+            draw(scenes, captioned=128, train=64, val=24, arms=("web",), progress=False)
+        self.split, self.dataset = load_split(SPLIT), open_voc(scenes)
+        self.opened: dict[str, int] = {}
+
+    def fit(self, place: str, noise: int) -> Segmenter:
+        """A fit in the folder `place`. `noise` disturbs the global random states: only `job.seed` may decide."""
+        torch.manual_seed(noise)
+        np.random.seed(noise)  # noqa: NPY002  (the global state is what is disturbed)
+        random.seed(noise)
+        job = Job(self.device, 0, self.folder / place)
+        job.folder.mkdir(exist_ok=True)
+        with locked(*self.dataset.protected):
+            segmenter: Segmenter = self.method.fit(self._view(), job)
+        return segmenter
+
+    def _view(self) -> TrainView:
+        supervision, captions = self.method.supervision, None
+        if supervision.captions:
+            with admitted():
+                corpus = open_corpus(None, self.dataset, self.dataset.root, None, self.split, 0)
+            captions = corpus.captions
+        view = guarded_view(self.split, self.dataset, supervision, captions)
+        doors: dict[str, Any] = {door: self._counted(door, getattr(view, door)) for door in DOORS.values()}
+        return dataclasses.replace(view, **doors)
+
+    def _counted(self, door: str, items: Items | None) -> Items | None:
+        if items is None:
+            return None
+        self.opened.setdefault(door, 0)
+
+        def fetch(positions: Sequence[int]) -> list[Any]:
+            self.opened[door] += len(positions)
+            return items.fetch(positions)
+
+        return Items(items.size, fetch)
+
+    @cached_property
+    def segmenter(self) -> Segmenter:
+        return self.fit("first", 1)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """(3, 3, H, W) in [0, 1]: validation images, as the harness hands them over."""
+        pictures = np.stack([self.dataset.image(key) for key in self.dataset.keys("val")[:3]])
+        return torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float() / 255
+
+    def scores(self, images: Tensor, names: Sequence[str], segmenter: Segmenter | None = None) -> Tensor:
+        """Checked scores (B, N, H, W) of every pixel on the CPU."""
+        with torch.no_grad(), locked(*self.dataset.protected):
+            found = (segmenter or self.segmenter)(images, names)
+        _expect_scores(found, len(images), len(names))
+        return dense(found, images.shape[-2:]).cpu()
+
+
+def _expect_scores(found: Any, images: int, names: int) -> None:
+    if not isinstance(found, Regions):
+        return _expect_tensor("scores", found, 4, (images, names))
+    _expect_tensor("Regions.scores_BKN", found.scores_BKN, 3, (images, names), (0, 2))
+    return _expect_regions(found.map_BHW, images, found.scores_BKN.shape[1])
+
+
+def _expect_regions(map_BHW: Tensor, images: int, regions: int) -> None:
+    if map_BHW.ndim != 3 or len(map_BHW) != images or map_BHW.dtype != torch.int64:
+        came = f"{map_BHW.dtype} {tuple(map_BHW.shape)}"
+        raise Broken(f"Regions.map_BHW: int64 ({images}, H, W) was expected, got {came}")
+    lowest, highest = int(map_BHW.min()), int(map_BHW.max())
+    if lowest < 0 or highest >= regions:
+        raise Broken(f"Regions.map_BHW: regions 0 to {regions - 1} were expected, got {lowest} to {highest}")
+
+
+def _expect_tensor(what: str, found: Any, ndim: int, sizes: tuple[int, int], axes: tuple[int, int] = (0, 1)) -> None:
+    if not isinstance(found, Tensor):
+        raise Broken(f"{what}: a Tensor or zsbench.method.Regions was expected, got {type(found).__name__}")
+    if found.ndim != ndim or tuple(found.shape[axis] for axis in axes) != sizes:
+        raise Broken(f"{what}: {ndim} axes with (images, names) = {sizes} were expected, got {tuple(found.shape)}")
+    if not found.is_floating_point():
+        raise Broken(f"{what}: floating point was expected, got {found.dtype}")
+    if not bool(torch.isfinite(found).all()):
+        raise Broken(f"{what}: finite numbers were expected, got nan or infinity")
+
+
+def dense(scores: Tensor | Regions, size: Sequence[int]) -> Tensor:
+    """(B, N, H, W) float32 scores of every pixel: upsampled, or every region's painted."""
+    if isinstance(scores, Tensor):
+        return F.interpolate(scores.float(), size=tuple(size), mode="bilinear", align_corners=False)
+    regions = F.interpolate(scores.map_BHW[:, None].float(), size=tuple(size), mode="nearest-exact")[:, 0].long()
+    rows = zip(scores.scores_BKN.float(), regions, strict=True)
+    return torch.stack([table_KN[map_HW] for table_KN, map_HW in rows]).permute(0, 3, 1, 2)
+
+
+def _expect_equal(expected: Tensor, came: Tensor, what: str) -> None:
+    near = (expected - came).abs().amax(1) <= CLOSE * (expected.max() - expected.min()).clamp(min=1e-6)
+    if (share := float(near.float().mean())) < NEARLY_ALL:
+        raise Broken(f"{what} was expected, {1 - share:.0%} of the pixels differ")
+
+
+def _fits(trial: Trial) -> str:
+    if not callable(trial.segmenter):
+        raise Broken(f"fit was expected to return a Segmenter (a callable), got {type(trial.segmenter).__name__}")
+    return ", ".join(f"{count:,} items of {door}" for door, count in trial.opened.items())
+
+
+def _uses(trial: Trial) -> None:
+    if idle := [door for door, count in trial.opened.items() if not count]:
+        raise Broken(f"what is declared was expected to be read, {', '.join(idle)} never was: declare less")
+
+
+def _scores(trial: Trial) -> None:
+    for names in (trial.split.names, trial.split.unseen, trial.split.names[:1]):
+        trial.scores(trial.images, names)
+
+
+def _permuted(trial: Trial) -> None:
+    names = trial.split.names
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(0))
+    came = trial.scores(trial.images, [names[int(i)] for i in order])
+    _expect_equal(trial.scores(trial.images, names)[:, order], came, "the same scores in another order of names")
+
+
+def _batched(trial: Trial) -> None:
+    single = torch.cat([trial.scores(image[None], trial.split.names) for image in trial.images])
+    _expect_equal(single, trial.scores(trial.images, trial.split.names), "an image's scores alone as in a batch")
+
+
+def _odd(trial: Trial) -> None:
+    for size in (ODD, ODD[::-1]):
+        trial.scores(torch.rand(1, 3, *size, device=trial.device), trial.split.names)
+
+
+def _untouched(trial: Trial) -> None:
+    images, names = trial.images.clone(), list(trial.split.names)
+    trial.scores(images, names)
+    if not torch.equal(images, trial.images) or names != list(trial.split.names):
+        raise Broken("images and names were expected as they were, they are changed")
+
+
+def _describes(trial: Trial) -> str | None:
+    if not hasattr(trial.segmenter, "describe"):
+        return "no describe()"
+    json.dumps(trial.segmenter.describe(trial.split.names), allow_nan=False)
+    return None
+
+
+def _repeats(trial: Trial) -> str | None:
+    return _same(trial, trial.fit("second", 2), "the same scores from the same seed in a fresh folder")
+
+
+def _resumes(trial: Trial) -> str | None:
+    return _same(trial, trial.fit("first", 3), "the same scores when fit finds its own finished folder")
+
+
+def _same(trial: Trial, again: Segmenter, what: str) -> str | None:
+    expected, came = (trial.scores(trial.images, trial.split.names, s) for s in (trial.segmenter, again))
+    if trial.device.type != "cpu":
+        return "not compared, only a CPU repeats itself to the bit"
+    if not torch.equal(expected, came):
+        raise Broken(f"{what} were expected, they differ by up to {float((expected - came).abs().max()):.2g}")
+    return None
+
+
+BEHAVIOUR: dict[str, Callable[[Trial], str | None]] = {
+    "fits on what it declared, opening no data file": _fits,
+    "reads what it declared": _uses,
+    "scores all names, some names, one name": _scores,
+    "scores names in any order": _permuted,
+    "scores an image alone as in a batch": _batched,
+    f"scores odd sizes ({ODD[0]} × {ODD[1]})": _odd,
+    "leaves its input alone": _untouched,
+    "describes itself in JSON": _describes,
+    "same seed, same scores": _repeats,
+    "goes on from its own folder": _resumes,
+}

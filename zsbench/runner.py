@@ -1,0 +1,298 @@
+"""One run: fit -> segment -> count -> record. Everything a run needs is decided here and written down here.
+
+A run's folder is OUT/SPLIT/METHOD-KEY; the key is a hash over all that decides its numbers. A finished record is shown and
+not computed again; an unfinished folder is gone on with.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zsbench import __version__, distributed
+from zsbench.atomic import write_json, write_text
+from zsbench.config import Configured, configure
+from zsbench.corpus import Corpus, open_corpus
+from zsbench.data.dataset import Dataset
+from zsbench.data.guard import locked
+from zsbench.data.view import guarded_view, training_part
+from zsbench.device import pick_precision
+from zsbench.errors import UserError
+from zsbench.evaluation import Evaluation
+from zsbench.gallery import write_pictures
+from zsbench.image_counts import ImageCounts
+from zsbench.method import Job, LoadedMethod, Segmenter, load_method
+from zsbench.prompts import spoken_names
+from zsbench.record import FILE, environment, peak_memory, read_record, run_key, write_record
+from zsbench.scoring import summarise
+from zsbench.split import Split
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run, apart from method, split and seed. `captions` None: the data's default corpus."""
+
+    dataset: Dataset
+    root: Path
+    device: torch.device
+    precision: str = "auto"
+    captions: str | None = None
+    caption_images: Path | None = None
+    limit: int | None = None
+    out: Path = Path("runs")
+    force: bool = False
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run ended. `record` is None for a failed run, and on all processes but the first under torchrun."""
+
+    method: str
+    split: str
+    seed: int
+    key: str
+    status: str  # done, cached, failed
+    folder: Path
+    record: dict[str, Any] | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method, configured, on one split with one seed."""
+
+    plan: Plan
+    loaded: LoadedMethod
+    configured: Configured
+    split: Split
+    seed: int
+    corpus: Corpus | None
+    precision: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "precision", pick_precision(self.plan.precision, self.plan.device))
+
+    @property
+    def key(self) -> str:
+        plan = self.plan
+        return run_key(
+            {
+                "zsbench": __version__,
+                "method": [self.loaded.name, self.loaded.source_sha256, self.configured.config],
+                "split": self.split.fingerprint,
+                "data": plan.dataset.origin.fingerprint,
+                "captions": self.corpus and [self.corpus.captions.name, self.corpus.captions.fingerprint],
+                "limit": plan.limit,
+                "seed": self.seed,
+                "device": [plan.device.type, self.precision, distributed.world()],
+            }
+        )
+
+    @property
+    def folder(self) -> Path:
+        return self.plan.out / self.split.name / f"{self.loaded.name}-{self.key}"
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return list(self.plan.dataset.keys("val"))[: self.plan.limit]
+
+
+def prepare(plan: Plan, method: str, split: Split, seed: int, given: Mapping[str, Any]) -> Run:
+    """Everything that can be wrong with a request is found here, before any work. Raises UserError."""
+    if split.dataset != "voc2012":
+        raise UserError(
+            f"split '{split.name}' is defined, but zsbench cannot read {split.dataset} yet; splits on PASCAL VOC run (zsbench list)"
+        )
+    loaded = load_method(method)
+    configured = configure(loaded.cls, given, plan.dataset.origin.kind)
+    corpus = None
+    if configured.method.supervision.captions:
+        corpus = open_corpus(plan.captions, plan.dataset, plan.root, plan.caption_images, split, seed)
+    return Run(plan, loaded, configured, split, seed, corpus)
+
+
+def execute(run: Run) -> Outcome:
+    """Runs, or shows what is there. A failing method is an Outcome with its traceback in `error.txt`, not an exception."""
+    ended = Outcome(run.loaded.name, run.split.name, run.seed, run.key, "done", run.folder)
+    if run.plan.force and distributed.rank() == 0:
+        shutil.rmtree(run.folder, ignore_errors=True)
+    if (run.folder / FILE).exists():
+        return _with(ended, status="cached", record=read_record(run.folder / FILE))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with _alone(run.folder):
+        try:
+            return _with(ended, record=_fit_and_score(run))
+        except (UserError, KeyboardInterrupt, OSError):
+            raise
+        except Exception as error:
+            write_text(run.folder / "error.txt", traceback.format_exc())
+            return _with(ended, status="failed", message=f"{type(error).__name__}: {error}")
+
+
+def _with(outcome: Outcome, **changes: Any) -> Outcome:
+    return Outcome(**(vars(outcome) | changes))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two processes never work in one run folder; the lock goes with the process that holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; a doubled start there costs time, records stay whole
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        if distributed.rank() == 0:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another process is working on {folder}; wait for it, or choose another --out") from None
+        yield
+
+
+def _fit_and_score(run: Run) -> dict[str, Any] | None:
+    clock = Clock(run.folder / "seconds.json")
+    started = datetime.now(UTC)
+    with clock.phase("fit"):
+        segmenter = _fit(run)
+    if distributed.rank() > 0:
+        return None
+    names = spoken_names(run.split, run.plan.dataset.origin.kind, run.corpus.captions.name if run.corpus else None)
+    evaluation = Evaluation(segmenter, run.plan.dataset, run.split, run.keys, names, run.plan.device, run.folder)
+    with clock.phase("evaluate"):
+        counts, seconds = evaluation.run()
+        scores = summarise(counts, run.split)
+        pictures = write_pictures(evaluation, counts)
+    counts.write(run.folder / "per_image.parquet")
+    timing = {"seconds": clock.seconds, "evaluate": len(run.keys) / max(seconds, 1e-9)}
+    record = _record(run, segmenter, names, started, timing) | scores
+    record["files"] = _files(run.folder, pictures)
+    write_record(run.folder, record)
+    shutil.rmtree(run.folder / "counts")
+    return read_record(run.folder / FILE)
+
+
+def _fit(run: Run) -> Segmenter:
+    method = run.configured.method
+    captions = run.corpus and run.corpus.captions
+    view = guarded_view(run.split, run.plan.dataset, method.supervision, captions)
+    job = Job(run.plan.device, run.seed, run.folder, run.precision)
+    with locked(*run.plan.dataset.protected):
+        return method.fit(view, job)  # type: ignore[no-any-return]
+
+
+class Clock:
+    """Seconds per phase over all starts of a run, kept in a file so that a killed run counts what it had done."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            if distributed.rank() == 0:
+                write_json(self.path, self.seconds)
+
+
+def _record(
+    run: Run, segmenter: Segmenter, names: Sequence[str], started: datetime, timing: Mapping[str, Any]
+) -> dict[str, Any]:
+    plan, configured = run.plan, run.configured
+    described: dict[str, Any] = segmenter.describe(names) if hasattr(segmenter, "describe") else {}
+    training = _training(run.folder)
+    return {
+        "key": run.key,
+        "zsbench": __version__,
+        "command": plan.command,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "method": {
+            "name": run.loaded.name,
+            "title": run.loaded.title,
+            "source_sha256": run.loaded.source_sha256,
+            "config_given": configured.given,
+            "config": configured.config,
+            "departures": configured.departures,
+            "parameters": described.get("parameters"),
+        },
+        "split": split_facts(run.split),
+        "data": data_facts(plan.dataset, run.keys),
+        "limit": plan.limit,
+        "limited": is_limited(run),
+        "seed": run.seed,
+        "supervision": configured.method.supervision.ledger() | {"corpus": run.corpus and run.corpus.ledger()},
+        "prompts": described.get("prompts"),
+        "device": plan.device.type,
+        "precision": run.precision,
+        "environment": environment(),
+        "seconds": timing["seconds"] | {"total": sum(timing["seconds"].values())},
+        "peak_memory_bytes": peak_memory(),
+        "images_per_second": {"train": training and training["images_per_second"], "evaluate": timing["evaluate"]},
+        "training": training,
+    }
+
+
+OFFICIAL_VAL = {("real", "voc2012"): 1449}
+
+
+def is_limited(run: Run) -> bool:
+    """Fewer images than the protocol's, by --limit or because the list at hand is shorter."""
+    official = OFFICIAL_VAL.get((run.plan.dataset.origin.kind, run.split.dataset), 0)
+    return run.plan.limit is not None or len(run.keys) < official
+
+
+def split_facts(split: Split) -> dict[str, Any]:
+    plain = ("name", "dataset", "title", "source", "background", "train_policy", "fingerprint")
+    return {f: getattr(split, f) for f in plain} | {"seen": list(split.seen), "unseen": list(split.unseen)}
+
+
+def data_facts(dataset: Dataset, scored: Sequence[str]) -> dict[str, Any]:
+    def part(name: str) -> dict[str, Any]:
+        return {"list": name, "images": len(dataset.keys(name)), "sha256": dataset.part_sha256(name)}
+
+    origin = dataset.origin
+    return {
+        "kind": origin.kind,
+        "title": origin.title,
+        "fingerprint": origin.fingerprint,
+        "notes": list(origin.notes),
+        "parts": {"train": part(training_part(dataset)), "val": part("val") | {"scored": len(scored)}},
+    }
+
+
+def _training(folder: Path) -> dict[str, Any] | None:
+    """What the training loop left behind: of the last stage, with all stages' seconds."""
+    path = folder / "training.json"
+    if not path.exists():
+        return None
+    stages = json.loads(path.read_text())
+    seconds, images = (sum(stage[field] for stage in stages.values()) for field in ("seconds", "images"))
+    last = list(stages.values())[-1]
+    return {
+        "steps": sum(stage["step"] for stage in stages.values()),
+        "images": images,
+        "images_per_second": images / seconds if seconds else None,
+        "last": last["last"],
+        "stages": stages,
+    }
+
+
+def _files(folder: Path, pictures: list[dict[str, Any]]) -> dict[str, Any]:
+    curves = "curves.jsonl" if (folder / "curves.jsonl").exists() else None
+    return {"per_image": "per_image.parquet", "curves": curves, "pictures": pictures}

@@ -1,0 +1,184 @@
+"""What `zsbench run` does: settings from options and a TOML file, one run after the other, and the lines it prints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zsbench import distributed, runner
+from zsbench.cli import parse_sets
+from zsbench.data.voc import VocDataset, open_voc
+from zsbench.device import pick_device
+from zsbench.errors import UserError, unknown
+from zsbench.runner import Outcome, Plan, Run
+from zsbench.split import Split, load_split
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything `zsbench run` can be told, by option or in a TOML file."""
+
+    method: tuple[str, ...] = ()
+    split: tuple[str, ...] = ("voc5",)
+    seed: tuple[int, ...] = (0,)
+    set: Mapping[str, Any] = ()  # type: ignore[assignment]
+    data: Path | None = None
+    captions: str | None = None
+    caption_images: Path | None = None
+    limit: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    out: Path = Path("runs")
+    force: bool = False
+
+
+PLURAL = {"methods": "method", "splits": "split", "seeds": "seed"}
+PATHS = ("data", "caption_images", "out")
+LISTS = ("method", "split", "seed")
+
+
+def settings(options: Mapping[str, Any], file: Path | None) -> Settings:
+    """Options over the file's values over the defaults. Raises UserError for anything the file has that is no option."""
+    told = _from_file(file) if file else {}
+    fields_ = {**dict(told.pop("set", {})), **parse_sets(options["sets"])}
+    for option, value in options.items():
+        name = PLURAL.get(option, option)
+        given = value not in (None, (), False) and not (name == "device" and value == "auto")
+        if given and name in {f.name for f in fields(Settings)}:
+            told[name] = value
+    chosen = Settings(**told | {"set": fields_})
+    if not chosen.method:
+        raise UserError("which method? Name one with --method, e.g. --method vilseg.  All methods: zsbench list")
+    return chosen
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no config file at {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from error
+    known = [f.name for f in fields(Settings)]
+    for name, value in told.items():
+        if name not in known:
+            raise unknown("option", name, known)
+        if name in LISTS:
+            told[name] = tuple(value) if isinstance(value, list) else (value,)
+        if name in PATHS:
+            told[name] = path.parent / value
+    if not isinstance(told.get("set", {}), dict):
+        raise UserError(f"{path}: [set] must be a table of fields")
+    if not all(isinstance(seed, int) for seed in told.get("seed", ())):
+        raise UserError(f"{path}: seed must be whole numbers")
+    return told
+
+
+def run(chosen: Settings, command: str, print_json: bool = False) -> int:
+    """Runs everything and returns the number of failed runs. All requests are checked before the first one starts."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    device = pick_device(chosen.device)
+    splits = [load_split(name) for name in dict.fromkeys(chosen.split)]
+    dataset, root = open_data(chosen.data)
+    plan = Plan(
+        dataset, root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
+        chosen.force, command,
+    )  # fmt: skip
+    distributed.join(device.type)
+    try:
+        runs = {split: _runs(plan, split, chosen) for split in splits}
+        say = _Say(print_json or distributed.rank() > 0)
+        say.line(data_line(dataset))
+        outcomes = [outcome for split in splits for outcome in _execute(split, runs[split], say)]
+    finally:
+        distributed.leave()
+    if print_json and distributed.rank() == 0:
+        for outcome in outcomes:
+            click.echo(json.dumps(outcome.record or {"status": outcome.status, "message": outcome.message}))
+    return sum(outcome.status == "failed" for outcome in outcomes)
+
+
+def open_data(folder: Path | None) -> tuple[VocDataset, Path]:
+    """The data set in `folder`, else the drawn scenes, drawn into the cache the first time."""
+    if folder is None:
+        from zsbench.data.scenes import ensure_drawn
+
+        folder = ensure_drawn()
+    dataset = open_voc(folder)
+    return dataset, dataset.root
+
+
+def data_line(dataset: VocDataset) -> str:
+    """The first line of output: which pictures these numbers are about."""
+    kind = "drawn scenes, not photographs" if dataset.origin.kind == "drawn" else "real photographs"
+    notes = f"; {'; '.join(dataset.origin.notes)}" if dataset.origin.notes else ""
+    return f"data: {dataset.origin.title} ({kind}{notes})"
+
+
+def _runs(plan: Plan, split: Split, chosen: Settings) -> list[Run]:
+    pairs = [(name, seed) for name in dict.fromkeys(chosen.method) for seed in dict.fromkeys(chosen.seed)]
+    return [runner.prepare(plan, name, split, seed, chosen.set) for name, seed in pairs]
+
+
+def _execute(split: Split, runs: Sequence[Run], say: _Say) -> list[Outcome]:
+    say.line(split_line(split, runs[0]))
+    outcomes = []
+    for run_ in runs:
+        outcomes.append(runner.execute(run_))
+        say.line(outcome_line(outcomes[-1]))
+    return outcomes
+
+
+class _Say:
+    def __init__(self, quiet: bool):
+        self.quiet = quiet
+
+    def line(self, text: str) -> None:
+        if not self.quiet:
+            click.echo(text)
+
+
+def split_line(split: Split, run: Run) -> str:
+    total = len(run.plan.dataset.keys("val"))
+    images = f"{total:,} images" if len(run.keys) == total else f"{len(run.keys):,} of {total:,} images"
+    background = "background ignored" if split.background == "ignore" else "background counted as seen"
+    limited = " (limited: not for ranking)" if runner.is_limited(run) else ""
+    return f"{split.name}: {len(split.seen)} seen, {len(split.unseen)} unseen, {background}, {images}{limited}"
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """One line of numbers and the record's path, as one would paste them."""
+    head = f"  {outcome.method:<8} {outcome.key}  seed {outcome.seed}  {outcome.status:<6}"
+    if outcome.status == "failed":
+        return f"{head}  {outcome.message}\n           traceback: {outcome.folder / 'error.txt'}; run the same command to go on"
+    if outcome.record is None:
+        return head
+    return f"{head}{numbers(outcome.record)}\n           {outcome.folder / 'record.json'}"
+
+
+def numbers(record: Mapping[str, Any]) -> str:
+    unseen, every = record["scores"]["unseen"], record["scores"]["all"]
+    total = int(record["seconds"]["total"])
+    corpus = (record["supervision"].get("corpus") or {}).get("name")
+    learned = f"  captions {corpus}" if corpus else ""
+    return (
+        f"  {total // 60} m {total % 60:02d} s{learned}"
+        f"   unseen only {percent(unseen['miou'])}{_bounds(unseen['interval'])} (chance {percent(unseen['chance']['miou'])})"
+        f"   all names: seen {percent(every['seen']['miou'])}  unseen {percent(every['unseen']['miou'])}"
+        f"  h {percent(every['harmonic']['miou'])}"
+    )
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _bounds(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f" [{percent(interval[0])}, {percent(interval[1])}]"
