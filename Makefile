@@ -4,6 +4,7 @@
 #   make demo PYTHON=/opt/python3.12/bin/python3    a certain Python, 3.11 or newer
 #   make test VENV=/somewhere/else                  another place for the environment
 #   make test TESTS="tests/test_splits.py -k voc5"  some of the tests
+#   make bench BENCHES=bench/vilseg_scenes.py       the training runs over seeds, which take long
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -11,7 +12,8 @@
 PYTHON  ?=
 VENV    ?= .venv
 TESTS   ?=
-BENCHES ?= $(sort $(wildcard bench/*.py))
+TRAINED := bench/vilseg_scenes.py
+BENCHES ?= $(filter-out $(TRAINED),$(sort $(wildcard bench/*.py)))
 
 BIN     := $(VENV)/bin
 MAPPED  := methods splits reports
@@ -24,7 +26,7 @@ help:
 	@echo 'make test     the whole test suite'
 	@echo 'make check    ruff and mypy'
 	@echo 'make format   put the code into shape, as make check wants it'
-	@echo 'make bench    the speed measurements of bench/, results into bench/results/'
+	@echo 'make bench    the measurements of speed in bench/, results into bench/results/'
 	@echo 'make clean    remove caches and build products; keeps $(VENV) and runs/'
 
 # The demo is always about the drawn scenes, whatever data the environment names. Interrupted, it goes on where it was.
@@ -43,11 +45,11 @@ check: $(VENV)/.installed-dev
 	"$(BIN)/ruff" format --check .
 	@rm -rf build/typing && mkdir -p build/typing/zsbench
 	@ln -s "$(CURDIR)"/zsbench/* $(MAPPED:%="$(CURDIR)"/%) build/typing/zsbench/
-	cd build/typing && "$(abspath $(BIN))/mypy" --config-file "$(CURDIR)/pyproject.toml" \
+	@mypy=$$(cd "$(BIN)" && pwd)/mypy; cd build/typing && "$$mypy" --config-file "$(CURDIR)/pyproject.toml" \
 		--cache-dir "$(CURDIR)/.mypy_cache" -p zsbench
 
 format: $(VENV)/.installed-dev
-	"$(BIN)/ruff" check --fix .
+	"$(BIN)/ruff" check --fix-only --quiet .
 	"$(BIN)/ruff" format .
 
 bench: $(VENV)/.installed-dev

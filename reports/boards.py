@@ -62,7 +62,8 @@ class Group:
 
     @property
     def title(self) -> str:
-        return str(self.first.get("method.title"))
+        """The method as its paper calls it: the first words of its title."""
+        return str(self.first.get("method.title")).partition(":")[0]
 
     @property
     def settings(self) -> str:

@@ -30,6 +30,7 @@ from .boards import Board, Family, Group, boards
 from .pictures import Card, gallery
 from .read import LeftOut, Run, read_runs
 from .tables import DIGITS, classes_csv, runs_csv
+from .terminal import summary
 from .verdict import points, verdict
 
 PAGE, RUNS, CLASSES = "report.html", "runs.csv", "classes.csv"
@@ -46,6 +47,7 @@ class ReportSummary:
     classes_csv: Path
     runs: int
     left_out: tuple[LeftOut, ...]
+    text: str  # the one-screen summary for a terminal
 
 
 def write_report(roots: Sequence[Path], out: Path) -> ReportSummary:
@@ -60,7 +62,8 @@ def write_report(roots: Sequence[Path], out: Path) -> ReportSummary:
     write_text(out / RUNS, runs_csv(runs))
     write_text(out / CLASSES, classes_csv(runs))
     write_text(out / PAGE, render(runs, left))  # last: a page always has its numbers beside it
-    return ReportSummary(out / PAGE, out / RUNS, out / CLASSES, len(runs), tuple(left))
+    text = f"{summary(boards(runs))}\n\n{out / PAGE}   {out / RUNS}   {out / CLASSES}"
+    return ReportSummary(out / PAGE, out / RUNS, out / CLASSES, len(runs), tuple(left), text)
 
 
 def render(runs: Sequence[Run], left: Sequence[LeftOut]) -> str:

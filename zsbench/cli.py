@@ -30,7 +30,9 @@ class Commands(click.Group):
         except OSError as error:
             if error.errno not in EXPECTED:
                 raise
-            raise Refused(f"{error.filename or 'writing'}: {EXPECTED[error.errno]}; nothing half-written is left") from None
+            raise Refused(
+                f"{error.filename or 'writing'}: {EXPECTED[error.errno]}; nothing half-written is left"
+            ) from None
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         found = super().get_command(ctx, name)
@@ -62,31 +64,59 @@ def main() -> None:
     """A benchmark and leakage audit for zero-shot semantic segmentation."""
 
 
-def data_options(command: Any) -> Any:
-    """Options shared by the commands that open data."""
-    options = [
-        click.option("--data", type=click.Path(path_type=Path), envvar="ZSBENCH_DATA", help="Folder of PASCAL VOC 2012 (or of drawn scenes). Default: drawn scenes."),
-        click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    envvar="ZSBENCH_DATA",
+    help="Folder of PASCAL VOC 2012 (or of drawn scenes). Default: drawn scenes.",
+)
+device_option = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 
 
 @main.command()
 @click.option("--method", "-m", "methods", multiple=True, help="Name, or a file ./mine.py. Repeatable.")
-@click.option("--split", "-s", "splits", multiple=True, help="Name, or a file ./mine.toml. Repeatable.  [default: voc5]")
+@click.option(
+    "--split", "-s", "splits", multiple=True, help="Name, or a file ./mine.toml. Repeatable.  [default: voc5]"
+)
 @click.option("--seed", "seeds", type=int, multiple=True, help="Repeatable.  [default: 0]")
-@click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="A method's field (zsbench show method NAME). Repeatable.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with these options: method, split, seed, captions, limit … and a table [set].")
-@click.option("--captions", help="Corpus to train on: drawn arm (web, clean, pair_0.1 …), .tsv .csv .jsonl, COCO .json, tar shards, hf:NAME.")
-@click.option("--caption-images", type=click.Path(path_type=Path), help="Folder of the captions' images, where it is not beside the captions.")
-@click.option("--limit", type=click.IntRange(min=1), help="Score only the first N validation images (marked limited, not for ranking).")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default=None, help="auto: bf16 where the hardware gains from it.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="A method's field (zsbench show method NAME). Repeatable.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML file with these options: method, split, seed, captions, limit … and a table [set].",
+)
+@click.option(
+    "--captions",
+    help="Corpus to train on: drawn arm (web, clean, pair_0.1 …), .tsv .csv .jsonl, COCO .json, tar shards, hf:NAME.",
+)
+@click.option(
+    "--caption-images",
+    type=click.Path(path_type=Path),
+    help="Folder of the captions' images, where it is not beside the captions.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Score only the first N validation images (marked limited, not for ranking).",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default=None,
+    help="auto: bf16 where the hardware gains from it.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for runs.  [default: runs]")
 @click.option("--force", is_flag=True, help="Run again although a finished record is there.")
+@click.option("--checkpoint-seconds", type=click.FloatRange(min=0), help="Time between checkpoints.  [default: 30]")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON lines.")
-@data_options
+@data_option
+@device_option
 def run(**options: Any) -> None:
     """Train and evaluate methods on splits, one record per run. What is finished is shown, not repeated."""
     from zsbench import session
@@ -162,11 +192,20 @@ def data_check(folder: Path, fast: bool) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--captioned", type=click.IntRange(min=1), default=2500, show_default=True, help="Scenes with captions.")
-@click.option("--train", type=click.IntRange(min=1), default=1500, show_default=True, help="Scenes with masks for training.")
-@click.option("--val", type=click.IntRange(min=1), default=400, show_default=True, help="Scenes with masks for scoring.")
+@click.option(
+    "--train", type=click.IntRange(min=1), default=1500, show_default=True, help="Scenes with masks for training."
+)
+@click.option(
+    "--val", type=click.IntRange(min=1), default=400, show_default=True, help="Scenes with masks for scoring."
+)
 @click.option("--size", type=int, default=64, show_default=True, help="Pixels per side.")
 @click.option("--boundary", is_flag=True, help="Write VOC's ignored rim around objects.")
-@click.option("--arm", "arms", multiple=True, help="Caption corpus to write (web, clean, pair_0.03 …). Repeatable.  [default: eleven of them]")
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    help="Caption corpus to write (web, clean, pair_0.03 …). Repeatable.  [default: eleven of them]",
+)
 def data_draw(folder: Path, arms: tuple[str, ...], **settings: Any) -> None:
     """Draw a data set of scenes in VOC's layout, with captions and class vectors."""
     from zsbench.data.scenes import DEFAULT_ARMS, draw
@@ -177,7 +216,7 @@ def data_draw(folder: Path, arms: tuple[str, ...], **settings: Any) -> None:
 
 @main.command()
 @click.argument("name")
-@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+@device_option
 def check(name: str, device: str) -> None:
     """Does this method honour the contract? Half a minute on drawn scenes."""
     from zsbench.contract import check_method
@@ -191,7 +230,13 @@ def check(name: str, device: str) -> None:
 
 @main.command()
 @click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), default=Path("report"), show_default=True, help="Folder for report.html, runs.csv, classes.csv.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("report"),
+    show_default=True,
+    help="Folder for report.html, runs.csv, classes.csv.",
+)
 def report(folders: tuple[Path, ...], out: Path) -> None:
     """Render runs as one HTML page and two CSV files."""
     from zsbench.reports.page import write_report
@@ -204,12 +249,12 @@ def report(folders: tuple[Path, ...], out: Path) -> None:
 
 
 @main.command()
-@data_options
-def doctor(**options: Any) -> None:
+@data_option
+def doctor(data: Path | None) -> None:
     """Environment, devices, data found, and the command that mends what is missing."""
     from zsbench.doctor import diagnose
 
-    for line in diagnose(options["data"]):
+    for line in diagnose(data):
         click.echo(line)
 
 

@@ -46,13 +46,17 @@ def configure(cls: type, given: Mapping[str, Any], kind: str) -> Configured:
 def _departures(
     cls: type, fields: Mapping[str, Any], values: Mapping[str, Any], own: Mapping[str, Any], drawn: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
+    """One row per field that is not the paper's. Where the paper gives no usable value, "paper" is None."""
+    why: Mapping[str, str] = getattr(cls, "departures", {})
     rows = []
-    for name, reason in getattr(cls, "departures", {}).items():
-        rows.append({"field": name, "paper": None, "value": values.get(name, fields[name].default), "reason": reason})
-    for name, value in values.items():
-        if value != fields[name].default:
-            reason = "set for this run" if name in own else drawn[name].reason
-            rows.append({"field": name, "paper": fields[name].default, "value": value, "reason": reason})
+    for name, field in fields.items():
+        value = values.get(name, field.default)
+        if name in why or value != field.default:
+            changed = "set for this run" if name in own else drawn[name].reason if name in drawn else ""
+            reason = "; ".join(filter(None, (changed, why.get(name, ""))))
+            rows.append(
+                {"field": name, "paper": None if name in why else field.default, "value": value, "reason": reason}
+            )
     return rows
 
 

@@ -173,7 +173,7 @@ class Trial:
 
         def fetch(positions: Sequence[int]) -> list[Any]:
             self.opened[door] += len(positions)
-            return items.fetch(positions)
+            return items._fetch(positions)  # not fetch: reading stays the privilege of the outer Items
 
         return Items(items.size, fetch)
 

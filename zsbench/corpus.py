@@ -40,14 +40,13 @@ class Corpus:
         return "names unseen classes (planted)" if any(self.unseen_named.values()) else "clean by construction"
 
 
-def open_corpus(
-    spec: str | None, dataset: Dataset, root: Path, images: Path | None, split: Split, seed: int
-) -> Corpus:
+def open_corpus(spec: str | None, dataset: Dataset, root: Path, images: Path | None, split: Split, seed: int) -> Corpus:
     """The corpus `spec`; on drawn scenes an arm's name, by default `web`. Raises UserError where none is named or found."""
     drawn = dataset.origin.kind == "drawn"
     if spec is None and not drawn:
         raise UserError(
-            "this method learns from captions, and PASCAL VOC has none: name a corpus with --captions (a .tsv, COCO .json, tar shards, hf:NAME)"
+            "this method learns from captions, and PASCAL VOC has none:"
+            " name a corpus with --captions (a .tsv, COCO .json, tar shards, hf:NAME)"
         )
     captions = open_captions(spec or DEFAULT_DRAWN, images=images, drawn_root=root if drawn else None, seed=seed)
     if captions.size == 0:

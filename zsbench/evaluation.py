@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,15 +107,21 @@ def _checked(scores: Any, images: Tensor, names: int) -> Tensor | Regions:
     expected = (len(images), names)
     if not isinstance(values, Tensor):
         raise ContractError(f"a segmenter returns a Tensor or Regions, got {type(values).__name__}")
-    shape = (len(values), values.shape[2 if isinstance(scores, Regions) else 1]) if values.ndim > 2 else tuple(values.shape)
+    shape = (
+        (len(values), values.shape[2 if isinstance(scores, Regions) else 1]) if values.ndim > 2 else tuple(values.shape)
+    )
     if shape != expected:
-        raise ContractError(f"scores for (images, names) = {expected} were expected, got {shape} in {tuple(values.shape)}")
+        raise ContractError(
+            f"scores for (images, names) = {expected} were expected, got {shape} in {tuple(values.shape)}"
+        )
     if not bool(torch.isfinite(values).all()):
         raise ContractError("scores hold nan or infinity")
     return scores  # type: ignore[no-any-return]
 
 
-def count_image(counts: ImageCounts, key: str, truth: np.ndarray, scores: Tensor | Regions, row: int, split: Split) -> None:
+def count_image(
+    counts: ImageCounts, key: str, truth: np.ndarray, scores: Tensor | Regions, row: int, split: Split
+) -> None:
     """Adds one image's pixels to every scope."""
     seen = len(split.seen)
     unseen_truth = np.where(truth >= seen, truth, np.uint8(IGNORED))

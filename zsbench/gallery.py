@@ -6,7 +6,6 @@ Colours follow the VOC palette by position in the split, so that a class has one
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -32,13 +32,14 @@ class Job:
     """Where and how one fit runs; the harness fills it, the training loop reads it.
 
     folder: the run's own folder for checkpoints and curves; running the same command again finds them there.
-    precision: "fp32" or "bf16" (autocast).
+    precision: "fp32" or "bf16" (autocast). save_seconds: time between checkpoints.
     """
 
     device: torch.device
     seed: int
     folder: Path
     precision: str = "fp32"
+    save_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,9 @@ def load_method(name: str) -> LoadedMethod:
         return LoadedMethod(name, known[name].title, cls, _sha256(source))
     module_name = f"zsbench.methods.{path.stem}"
     sys.modules.pop(module_name, None)
-    return LoadedMethod(name, known[name].title, _method_class(importlib.import_module(module_name), path), _sha256(path))
+    return LoadedMethod(
+        name, known[name].title, _method_class(importlib.import_module(module_name), path), _sha256(path)
+    )
 
 
 def _from_file(path: Path) -> LoadedMethod:

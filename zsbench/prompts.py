@@ -22,5 +22,7 @@ def spoken_names(split: Split, kind: str, captions: str | None) -> Sequence[str]
         from zsbench.data.scene_captions import spoken_name
         from zsbench.data.universes import VOC_CLASSES
 
-        return [spoken_name(VOC_CLASSES.index(name), comp=True) if name != "background" else name for name in split.names]
+        return [
+            spoken_name(VOC_CLASSES.index(name), comp=True) if name != "background" else name for name in split.names
+        ]
     return list(split.names)

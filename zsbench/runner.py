@@ -30,7 +30,6 @@ from zsbench.device import pick_precision
 from zsbench.errors import UserError
 from zsbench.evaluation import Evaluation
 from zsbench.gallery import write_pictures
-from zsbench.image_counts import ImageCounts
 from zsbench.method import Job, LoadedMethod, Segmenter, load_method
 from zsbench.prompts import spoken_names
 from zsbench.record import FILE, environment, peak_memory, read_record, run_key, write_record
@@ -51,6 +50,7 @@ class Plan:
     limit: int | None = None
     out: Path = Path("runs")
     force: bool = False
+    save_seconds: float = 30.0
     command: str = ""
 
 
@@ -157,15 +157,18 @@ def _alone(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"another process is working on {folder}; wait for it, or choose another --out") from None
+                raise UserError(
+                    f"another process is working on {folder}; wait for it, or choose another --out"
+                ) from None
         yield
 
 
 def _fit_and_score(run: Run) -> dict[str, Any] | None:
     clock = Clock(run.folder / "seconds.json")
     started = datetime.now(UTC)
+    names = spoken_names(run.split, run.plan.dataset.origin.kind, run.corpus.captions.name if run.corpus else None)
     with clock.phase("fit"):
-        segmenter = _fit(run)
+        segmenter = _fit(run, names)
     if distributed.rank() > 0:
         return None
     names = spoken_names(run.split, run.plan.dataset.origin.kind, run.corpus.captions.name if run.corpus else None)
@@ -183,11 +186,11 @@ def _fit_and_score(run: Run) -> dict[str, Any] | None:
     return read_record(run.folder / FILE)
 
 
-def _fit(run: Run) -> Segmenter:
+def _fit(run: Run, names: Sequence[str]) -> Segmenter:
     method = run.configured.method
-    captions = run.corpus and run.corpus.captions
-    view = guarded_view(run.split, run.plan.dataset, method.supervision, captions)
-    job = Job(run.plan.device, run.seed, run.folder, run.precision)
+    captions = run.corpus.captions if run.corpus else None
+    view = guarded_view(run.split, run.plan.dataset, method.supervision, captions, names)
+    job = Job(run.plan.device, run.seed, run.folder, run.precision, run.plan.save_seconds)
     with locked(*run.plan.dataset.protected):
         return method.fit(view, job)  # type: ignore[no-any-return]
 

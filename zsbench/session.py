@@ -37,6 +37,7 @@ class Settings:
     precision: str = "auto"
     out: Path = Path("runs")
     force: bool = False
+    checkpoint_seconds: float = 30.0
 
 
 PLURAL = {"methods": "method", "splits": "split", "seeds": "seed"}
@@ -89,7 +90,7 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     dataset, root = open_data(chosen.data)
     plan = Plan(
         dataset, root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
-        chosen.force, command,
+        chosen.force, chosen.checkpoint_seconds, command,
     )  # fmt: skip
     distributed.join(device.type)
     try:

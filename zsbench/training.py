@@ -57,7 +57,6 @@ class Recipe:
     clip: float | None = None
     accumulate: int = 1
     betas: tuple[float, float] = (0.9, 0.999)
-    save_seconds: float = 30.0
     log_every: int = 10
 
     def lr_at(self, step: int) -> float:
@@ -102,7 +101,10 @@ def train(
     curves = Curves(job.folder / "curves.jsonl", stage, progress.step)
     parallel = _parallel(learner, job.device)
     learner.train()
-    with _bar(recipe, progress, stage) as bar, _Batches(batch_at, rows, recipe, progress.step, job, in_order) as batches:
+    with (
+        _bar(recipe, progress, stage) as bar,
+        _Batches(batch_at, rows, recipe, progress.step, job, in_order) as batches,
+    ):
         clock = saved = time.perf_counter()
         for step in range(progress.step, recipe.steps):
             meters = _step(parallel, optimiser, recipe, job, step, batches)
@@ -111,7 +113,7 @@ def train(
             progress.step, progress.images = step + 1, progress.images + recipe.batch
             progress.seconds, clock = progress.seconds + now - clock, now
             last = step + 1 == recipe.steps
-            due = last or now - saved > recipe.save_seconds
+            due = last or now - saved > job.save_seconds
             if due or step % recipe.log_every == 0:
                 progress.last = _numbers(meters, step)
                 curves.add(step, recipe.lr_at(step), progress.last)
@@ -167,7 +169,10 @@ def _step(
 
 
 def _numbers(meters: dict[str, Tensor], step: int) -> dict[str, float]:
-    numbers = {name: float(distributed.mean_over_ranks(torch.as_tensor(value).detach().float())) for name, value in meters.items()}
+    numbers = {
+        name: float(distributed.mean_over_ranks(torch.as_tensor(value).detach().float()))
+        for name, value in meters.items()
+    }
     if not math.isfinite(numbers["loss"]):
         raise TrainingFailed(
             f"the loss is {numbers['loss']} at step {step}; the last good checkpoint is kept. A lower lr may help"
@@ -176,7 +181,9 @@ def _numbers(meters: dict[str, Tensor], step: int) -> dict[str, float]:
 
 
 def _bar(recipe: Recipe, progress: Progress, stage: str) -> tqdm[Any]:
-    bar = tqdm(total=recipe.steps, initial=progress.step, desc=stage, unit="img", unit_scale=recipe.batch, mininterval=0.5)
+    bar = tqdm(
+        total=recipe.steps, initial=progress.step, desc=stage, unit="img", unit_scale=recipe.batch, mininterval=0.5
+    )
     bar.disable = bar.disable or distributed.rank() > 0
     return bar
 
@@ -229,7 +236,9 @@ class Curves:
             return
         row = {"stage": self.stage, "step": step, "lr": lr} | numbers
         with self.path.open("a") as file:
-            file.write(json.dumps({k: round(v, 6) if isinstance(v, float) and k != "lr" else v for k, v in row.items()}) + "\n")
+            file.write(
+                json.dumps({k: round(v, 6) if isinstance(v, float) and k != "lr" else v for k, v in row.items()}) + "\n"
+            )
 
 
 def _keeps(line: str, stage: str, step: int) -> bool:

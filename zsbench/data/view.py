@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from zsbench.data.caption_pairs import Captions
 from zsbench.data.dataset import IGNORED, Dataset
 from zsbench.data.guard import admitted
 from zsbench.errors import UserError
@@ -72,19 +73,30 @@ def to_split_ids(labels: np.ndarray, classes: Sequence[str], names: Sequence[str
 
 
 def guarded_view(
-    split: Split, dataset: Dataset, supervision: Supervision, captions: Any = None, limit: int | None = None
+    split: Split,
+    dataset: Dataset,
+    supervision: Supervision,
+    captions: Captions | None = None,
+    spoken: Sequence[str] | None = None,
 ) -> TrainView:
-    """The view that `supervision` earns on `split`. Raises `UserError` where the declaration and the split disagree."""
-    part = training_part(dataset)
-    keys = list(dataset.keys(part))[:limit]
+    """The view that `supervision` earns on `split`; `spoken` are the split's names as the method hears them.
+
+    Raises `UserError` where declaration and split disagree, or where a training image is a validation image too.
+    """
+    names = tuple(spoken or split.names)
+    keys = list(dataset.keys(training_part(dataset)))
+    if both := set(keys) & set(dataset.keys("val")):
+        raise UserError(
+            f"{len(both)} training images are validation images too, e.g. {min(both)}: nothing is trained on them"
+        )
     wants_images = supervision.unlabelled == "train"
     return TrainView(
-        seen=split.seen,
+        seen=names[: len(split.seen)],
         labelled=_labelled(split, dataset, keys) if supervision.masks == "seen" else None,
         captions=_captions(captions) if supervision.captions else None,
         unlabelled=_images(dataset, keys) if wants_images else None,
         layout=_layout(split, dataset, keys) if supervision.layout == "unseen" else None,
-        unseen=split.unseen if supervision.unseen_names == "training" else (),
+        unseen=names[len(split.seen) :] if supervision.unseen_names == "training" else (),
     )
 
 
@@ -95,13 +107,16 @@ def training_part(dataset: Dataset) -> str:
 
 def _labelled(split: Split, dataset: Dataset, keys: list[str]) -> Items:
     if split.train_policy == "none":
-        raise UserError(f"split '{split.name}' has no mask-labelled training images, and this method needs masks of seen classes")
+        raise UserError(
+            f"split '{split.name}' has no mask-labelled training images, and this method needs masks of seen classes"
+        )
     if split.train_policy == "drop":
         keys = _without_unseen(split, dataset, keys)
 
     def fetch(positions: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
         return [
-            (dataset.image(keys[i]), to_split_ids(dataset.labels(keys[i]), dataset.classes, split.seen)) for i in positions
+            (dataset.image(keys[i]), to_split_ids(dataset.labels(keys[i]), dataset.classes, split.seen))
+            for i in positions
         ]
 
     return Items(len(keys), fetch)
@@ -113,7 +128,9 @@ def _without_unseen(split: Split, dataset: Dataset, keys: list[str]) -> list[str
     with admitted():
         kept = [key for key in bar if not np.isin(dataset.labels(key), unseen).any()]
     if not kept:
-        raise UserError(f"every training image shows an unseen class of '{split.name}': the policy 'drop' leaves nothing")
+        raise UserError(
+            f"every training image shows an unseen class of '{split.name}': the policy 'drop' leaves nothing"
+        )
     return kept
 
 
@@ -128,7 +145,9 @@ def _layout(split: Split, dataset: Dataset, keys: list[str]) -> Items:
     return Items(len(keys), fetch)
 
 
-def _captions(captions: Any) -> Items:
+def _captions(captions: Captions | None) -> Items:
     if captions is None:
-        raise UserError("this method learns from captions: name a corpus with --captions (zsbench run --help lists the formats)")
+        raise UserError(
+            "this method learns from captions: name a corpus with --captions (zsbench run --help lists the formats)"
+        )
     return Items(captions.size, lambda positions: [(p.image, p.caption) for p in captions.fetch(positions)])

@@ -23,6 +23,30 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # OpenAI's preprocessing, kept 
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
+# What a pretrained tag was trained on: the first word of the tag that is found here.
+CORPORA = {
+    "openai": "WIT-400M (OpenAI, not public)",
+    "laion400m": "LAION-400M",
+    "laion2b": "LAION-2B",
+    "laion5b": "LAION-5B",
+    "laion_aesthetic": "LAION-Aesthetic",
+    "datacomp": "DataComp",
+    "commonpool": "CommonPool",
+    "metaclip": "MetaCLIP (Common Crawl)",
+    "dfn": "DFN (Common Crawl)",
+    "cc12m": "CC12M",
+    "yfcc15m": "YFCC15M",
+    "webli": "WebLI",
+}
+
+
+def corpus_of(pretrained: str) -> str:
+    """The corpus behind an open_clip tag; an unknown file or tag is never called clean."""
+    if not pretrained:
+        return "nothing"
+    return next((corpus for word, corpus in CORPORA.items() if pretrained.startswith(word)), "unknown corpus")
+
+
 @dataclass(frozen=True)
 class Towers:
     """An open_clip model, its tokenizer and its image normalisation."""
@@ -48,7 +72,9 @@ def build(arch: str, pretrained: str = "") -> Towers:
 
     if arch == SMALL:
         if pretrained:
-            raise UserError("the small encoder has no pretrained weights; choose an open_clip model: --set encoder=ViT-B-16")
+            raise UserError(
+                "the small encoder has no pretrained weights; choose an open_clip model: --set encoder=ViT-B-16"
+            )
         return Towers(_small(), _tokenizer("ViT-B-16", 24), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     if arch not in open_clip.list_models():
         raise unknown("encoder", arch, [SMALL, *open_clip.list_models()])
@@ -89,7 +115,9 @@ def load_weights(model: nn.Module, path: Path, arch: str) -> None:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise UserError(f"{path} is not a plain tensor file (a pickle with code is never opened): {error}") from error
+            raise UserError(
+                f"{path} is not a plain tensor file (a pickle with code is never opened): {error}"
+            ) from error
         state = state.get("state_dict", state)
     state = {key.removeprefix("module."): value for key, value in state.items()}
     own = model.state_dict()
@@ -120,18 +148,16 @@ def _small() -> nn.Module:
     """
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
-    width = 128
-    vision = CLIPVisionCfg(image_size=64, patch_size=4, width=width, layers=1, head_width=32, mlp_ratio=2.0)
+    width = 96
+    vision = CLIPVisionCfg(image_size=64, patch_size=4, width=width, layers=1, head_width=width, mlp_ratio=2.0)
     text = CLIPTextCfg(context_length=24, vocab_size=49408, width=64, heads=2, layers=1)
     model = CLIP(embed_dim=64, vision_cfg=vision, text_cfg=text)
     model.visual.conv1 = nn.Sequential(
-        nn.Conv2d(3, width // 2, 5, stride=2, padding=2),
+        nn.Conv2d(3, 32, 5, stride=2, padding=2),
         nn.GELU(),
-        nn.Conv2d(width // 2, width, 5, stride=2, padding=2),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1),
         nn.GELU(),
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.GELU(),
-        nn.Conv2d(width, width, 3, padding=1),
+        nn.Conv2d(64, width, 3, padding=1),
     )
     return model
 

@@ -1,0 +1,49 @@
+"""The one-screen summary that the report command prints: the verdict, one line per group, where the page is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .boards import Board, Group
+from .verdict import points, spread, verdict
+
+COLUMNS = ("unseen only", "", "chance", "oracle", "seen", "unseen", "h", "captions")
+
+
+def summary(found: Sequence[Board]) -> str:
+    """Plain text, one block per board."""
+    return "\n\n".join("\n".join(_board(board)) for board in found)
+
+
+def _board(board: Board) -> Iterator[str]:
+    run = board.run
+    kind = "drawn scenes, not photographs" if board.kind == "drawn" else "real photographs"
+    yield f"{run.get('split.name')} · {run.get('data.title')} ({kind})"
+    yield from verdict(board)
+    yield ""
+    rows = [("method", *COLUMNS), *(_row(group) for group in board.groups)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.ljust(w) if i in (0, 2, 8) else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  " + "  ".join(cells).rstrip()
+    only, every = (len(run.get(f"scores.{scope}.candidates")) for scope in ("unseen", "all"))
+    yield f"  mIoU in %, at the labels' own resolution, background {run.get('split.background')}"
+    yield f"  unseen only: {only} names compete; seen, unseen, h: all {every} compete"
+
+
+def _row(group: Group) -> tuple[str, ...]:
+    only = group.score("unseen_only_miou")
+    name = " ".join(
+        filter(None, (str(group.first.get("method.name")), group.settings, "(limited)" if group.limited else ""))
+    )
+    columns = ("chance_miou", "oracle_miou", "all_seen_miou", "all_unseen_miou", "all_harmonic_miou")
+    return (
+        name,
+        points(only.value),
+        spread(only),
+        *(points(group.score(column).value) for column in columns),
+        group.captions,
+    )
