@@ -106,7 +106,7 @@ def test_other_values_are_refused(hint: Any, given: str, expected: str) -> None:
 
 
 def test_an_unknown_field_gets_the_nearest_one() -> None:
-    with pytest.raises(UserError, match="no field named 'stepps'.* Did you mean 'steps'"):
+    with pytest.raises(UserError, match=r"no field named 'stepps'.* Did you mean 'steps'"):
         configure(Sample, {"stepps": 1}, "real")
 
 
@@ -161,7 +161,7 @@ def test_dashes_in_a_field_are_underscores() -> None:
         ("methods = ", "is not TOML"),
         ('methodd = "x"', "no option named 'methodd'. Did you mean 'method'"),
         ('method = "x"\nset = 3', "must be a table"),
-        ('method = "x"\nseed = "one"', "whole numbers"),
+        ('method = "x"\nseed = "one"', "whole number"),
         ('split = "voc5"', "which method"),
     ],
 )

@@ -178,7 +178,7 @@ def data() -> None:
 
 @data.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--fast", is_flag=True, help="Lists and headers only; masks are not opened.")
+@click.option("--fast", is_flag=True, help="Read all masks, but of the photographs only their headers.")
 def data_check(folder: Path, fast: bool) -> None:
     """Verdict and class histogram of a data folder; exit code 2 if it has faults."""
     from zsbench.data.check import check_folder, render

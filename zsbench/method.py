@@ -110,9 +110,13 @@ def _info(path: Path) -> MethodInfo:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        return MethodInfo(path.stem.replace("_", "-"), f"cannot be read: {error}", "", path)
+        return MethodInfo(_spelled(path), f"cannot be read: {error}", "", path)
     title = (ast.get_docstring(tree) or "").partition("\n")[0].rstrip(".")
-    return MethodInfo(path.stem.replace("_", "-"), title, _needs(tree), path)
+    return MethodInfo(_spelled(path), title, _needs(tree), path)
+
+
+def _spelled(path: Path) -> str:
+    return path.stem.strip("_").replace("_", "-")
 
 
 def _needs(tree: ast.Module) -> str:

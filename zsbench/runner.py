@@ -11,7 +11,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +24,9 @@ from zsbench.atomic import write_json, write_text
 from zsbench.config import Configured, configure
 from zsbench.corpus import Corpus, open_corpus
 from zsbench.data.dataset import Dataset
-from zsbench.data.guard import locked
-from zsbench.data.view import guarded_view, training_part
+from zsbench.data.guard import admitted, locked
+from zsbench.data.scenes import cache_folder
+from zsbench.data.view import guarded_view, refuse_masks, training_part
 from zsbench.device import pick_precision
 from zsbench.errors import UserError
 from zsbench.evaluation import Evaluation
@@ -114,12 +115,32 @@ def prepare(plan: Plan, method: str, split: Split, seed: int, given: Mapping[str
         raise UserError(
             f"split '{split.name}' is defined, but zsbench cannot read {split.dataset} yet; splits on PASCAL VOC run (zsbench list)"
         )
-    loaded = load_method(method)
-    configured = configure(loaded.cls, given, plan.dataset.origin.kind)
-    corpus = None
-    if configured.method.supervision.captions:
-        corpus = open_corpus(plan.captions, plan.dataset, plan.root, plan.caption_images, split, seed)
+    _refuse_inside(plan)
+    with closed(plan):
+        loaded = load_method(method)
+        configured = configure(loaded.cls, given, plan.dataset.origin.kind)
+        supervision, corpus = configured.method.supervision, None
+        refuse_masks(split, supervision)
+        if supervision.captions:
+            with admitted():
+                corpus = open_corpus(plan.captions, plan.dataset, plan.root, plan.caption_images, split, seed)
     return Run(plan, loaded, configured, split, seed, corpus)
+
+
+def closed(plan: Plan) -> AbstractContextManager[None]:
+    """The data's files, and the cache where the same scenes may lie again, open to the harness's own reading only.
+
+    From the first line of a method's module to its last word, threads that outlive `fit` included.
+    """
+    return locked(*plan.dataset.protected, cache_folder())
+
+
+def _refuse_inside(plan: Plan) -> None:
+    for folder in (*plan.dataset.protected, cache_folder()):
+        if plan.out.resolve().is_relative_to(folder.resolve()):
+            raise UserError(
+                f"--out {plan.out} lies inside {folder}, which is closed while a method runs; choose another folder"
+            )
 
 
 def execute(run: Run) -> Outcome:
@@ -130,7 +151,7 @@ def execute(run: Run) -> Outcome:
     if (run.folder / FILE).exists():
         return _with(ended, status="cached", record=read_record(run.folder / FILE))
     run.folder.mkdir(parents=True, exist_ok=True)
-    with _alone(run.folder):
+    with _alone(run.folder), closed(run.plan):
         try:
             return _with(ended, record=_fit_and_score(run))
         except (UserError, KeyboardInterrupt, OSError):
@@ -191,8 +212,7 @@ def _fit(run: Run, names: Sequence[str]) -> Segmenter:
     captions = run.corpus.captions if run.corpus else None
     view = guarded_view(run.split, run.plan.dataset, method.supervision, captions, names)
     job = Job(run.plan.device, run.seed, run.folder, run.precision, run.plan.save_seconds)
-    with locked(*run.plan.dataset.protected):
-        return method.fit(view, job)  # type: ignore[no-any-return]
+    return method.fit(view, job)  # type: ignore[no-any-return]
 
 
 class Clock:

@@ -8,15 +8,19 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from zsbench import distributed, runner
 from zsbench.cli import parse_sets
+from zsbench.config import configure, parse
+from zsbench.data.guard import locked
+from zsbench.data.scenes import cache_folder
 from zsbench.data.voc import VocDataset, open_voc
 from zsbench.device import pick_device
 from zsbench.errors import UserError, unknown
+from zsbench.method import load_method
 from zsbench.runner import Outcome, Plan, Run
 from zsbench.split import Split, load_split
 
@@ -43,6 +47,14 @@ class Settings:
 PLURAL = {"methods": "method", "splits": "split", "seeds": "seed"}
 PATHS = ("data", "caption_images", "out")
 LISTS = ("method", "split", "seed")
+TYPES: dict[str, Any] = {
+    "limit": int,
+    "seed": int,
+    "force": bool,
+    "checkpoint_seconds": float,
+    "device": Literal["auto", "cpu", "cuda", "mps"],
+    "precision": Literal["auto", "fp32", "bf16"],
+}
 
 
 def settings(options: Mapping[str, Any], file: Path | None) -> Settings:
@@ -71,15 +83,32 @@ def _from_file(path: Path) -> dict[str, Any]:
     for name, value in told.items():
         if name not in known:
             raise unknown("option", name, known)
-        if name in LISTS:
-            told[name] = tuple(value) if isinstance(value, list) else (value,)
-        if name in PATHS:
-            told[name] = path.parent / value
-    if not isinstance(told.get("set", {}), dict):
-        raise UserError(f"{path}: [set] must be a table of fields")
-    if not all(isinstance(seed, int) for seed in told.get("seed", ())):
-        raise UserError(f"{path}: seed must be whole numbers")
+        told[name] = _value(path, name, value)
     return told
+
+
+def _value(path: Path, name: str, value: Any) -> Any:
+    """A file's value as the option's type."""
+    if name == "set":
+        if not isinstance(value, dict):
+            raise UserError(f"{path}: [set] must be a table of fields")
+        return value
+    if name in LISTS:
+        return tuple(_scalar(path, name, item) for item in (value if isinstance(value, list) else [value]))
+    text = _scalar(path, name, value)
+    return path.parent / text if name in PATHS else text
+
+
+def _scalar(path: Path, name: str, value: Any) -> Any:
+    if name not in TYPES and not isinstance(value, str):
+        raise UserError(f"{path}: {name} = {value!r}: text was expected")
+    try:
+        parsed = parse(value, TYPES.get(name, str), name)
+    except UserError as fault:
+        raise UserError(f"{path}: {fault}") from None
+    if name in ("limit", "checkpoint_seconds") and parsed < (name == "limit"):
+        raise UserError(f"{path}: {name} = {parsed}: a positive number was expected")
+    return parsed
 
 
 def run(chosen: Settings, command: str, print_json: bool = False) -> int:
@@ -87,6 +116,10 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     device = pick_device(chosen.device)
     splits = [load_split(name) for name in dict.fromkeys(chosen.split)]
+    if chosen.data is None:  # before half a minute of drawing, a look at what needs no data
+        with locked(cache_folder()):
+            for name in dict.fromkeys(chosen.method):
+                configure(load_method(name).cls, chosen.set, "drawn")
     dataset, root = open_data(chosen.data)
     plan = Plan(
         dataset, root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,

@@ -3,8 +3,9 @@
 A method gets arrays, never paths (see `view.py`). This module closes the side door: while `locked(...)`, Python code that
 opens, lists or links anything below a protected folder fails with `GuardError`, unless the harness itself is reading
 (`admitted()`). It works through an audit hook, so it covers `open`, `os.open`, `pathlib`, Pillow, numpy and pandas' Python
-engines. It cannot cover code that opens files in C (pyarrow, torchvision.io) or that digs through the interpreter on
-purpose; reading a method's one file is still part of trusting it.
+engines, from the import of a method's module to the end of its run, threads included. It cannot cover code that opens
+files in C (pyarrow, torchvision.io), starts another process, or digs through the interpreter on purpose; reading a
+method's one file is still part of trusting it.
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ def guarded_view(
 
     Raises `UserError` where declaration and split disagree, or where a training image is a validation image too.
     """
+    refuse_masks(split, supervision)
     names = tuple(spoken or split.names)
     keys = list(dataset.keys(training_part(dataset)))
     if both := set(keys) & set(dataset.keys("val")):
@@ -105,11 +106,15 @@ def training_part(dataset: Dataset) -> str:
     return "trainaug" if dataset.has("trainaug") else "train"
 
 
-def _labelled(split: Split, dataset: Dataset, keys: list[str]) -> Items:
-    if split.train_policy == "none":
+def refuse_masks(split: Split, supervision: Supervision) -> None:
+    """Raises UserError where a method asks for masks and the split trains on none."""
+    if supervision.masks == "seen" and split.train_policy == "none":
         raise UserError(
             f"split '{split.name}' has no mask-labelled training images, and this method needs masks of seen classes"
         )
+
+
+def _labelled(split: Split, dataset: Dataset, keys: list[str]) -> Items:
     if split.train_policy == "drop":
         keys = _without_unseen(split, dataset, keys)
 
