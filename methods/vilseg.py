@@ -100,19 +100,11 @@ class VilSeg:
     }
 
     def __post_init__(self) -> None:
-        for name in (
-            "clusters",
-            "projection",
-            "view_size",
-            "local_size",
-            "steps",
-            "batch",
-            "lr",
-            "test_size",
-            "st_steps",
-        ):
-            if getattr(self, name) <= 0:
-                raise UserError(f"{name} = {getattr(self, name)}: a number above 0 was expected")
+        for name, value in vars(self).items():
+            if type(value) in (int, float) and value <= 0 and name not in MAY_BE_ZERO:
+                raise UserError(f"{name} = {value}: a number above 0 was expected")
+        if self.batch % self.accumulate:
+            raise UserError(f"batch = {self.batch} does not divide into accumulate = {self.accumulate} passes")
         if "{}" not in self.prompt:
             raise UserError(
                 f"prompt = {self.prompt!r}: it needs {{}} where the class name goes, e.g. 'a photo of a {{}}.'"
@@ -166,6 +158,9 @@ class VilSeg:
         batches = ImageBatches(self, data.unlabelled, Sampler(data.unlabelled.size, self.st_batch, job.seed), job)
         recipe = Recipe(self.st_steps, self.st_batch, self.st_lr, self.weight_decay, clip=self.clip)
         train(learner, batches, recipe, job, stage=f"self-training-{number}")
+
+
+MAY_BE_ZERO = ("weight_decay", "warmup", "self_training")
 
 
 class VilSegNet(nn.Module):

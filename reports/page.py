@@ -163,15 +163,19 @@ def ledger(group: Group) -> list[Mark]:
     return [
         Mark("used", f"{of['masks']} classes") if of["masks"] not in ("none", "") else Mark("free", "none"),
         Mark("warned", f"{of['layout']} classes") if of["layout"] not in ("none", "") else Mark("free", "none"),
+        Mark("warned", f"{of['unlabelled']} images") if of["unlabelled"] not in ("none", "") else Mark("free", "none"),
         _captions(group),
-        Mark("free" if of["backbone"] in ("random init", "") else "used", of["backbone"] or "not stated"),
+        Mark(
+            "free" if of["backbone"].endswith("random init") or not of["backbone"] else "used",
+            of["backbone"] or "not stated",
+        ),
         _backbone_corpus(of["backbone_corpus"]),
         Mark("warned" if of["unseen_names"] == "training" else "free", f"at {of['unseen_names'] or 'evaluation'}"),
         Mark("free" if of["tuned_on"] in ("nothing", "") else "used", of["tuned_on"] or "nothing"),
     ]
 
 
-_LEDGER = ("masks", "layout", "backbone", "backbone_corpus", "unseen_names", "tuned_on")
+_LEDGER = ("masks", "layout", "unlabelled", "backbone", "backbone_corpus", "unseen_names", "tuned_on")
 
 
 def _backbone_corpus(words: str) -> Mark:

@@ -334,3 +334,16 @@ def test_the_lock_opens_again_and_closes_nothing_else(dataset: VocDataset, tmp_p
         with refused():
             (dataset.root / "meta.json").read_text()
     assert (dataset.root / "meta.json").read_text()
+
+
+def test_a_methods_own_iterable_does_not_run_inside_the_door(dataset: VocDataset) -> None:
+    view = guarded_view(VOC5, dataset, Supervision(masks="seen"))
+    assert view.labelled is not None
+    mask = next((dataset.root / "SegmentationClass").glob("*.png"))
+
+    def positions() -> Any:
+        mask.read_bytes()
+        yield 0
+
+    with locked(*dataset.protected), pytest.raises(GuardError):
+        view.labelled.fetch(positions())

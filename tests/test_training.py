@@ -90,6 +90,15 @@ def test_a_finished_stage_only_loads(job: Job) -> None:
     assert all(torch.equal(a, b) for a, b in zip(done.parameters(), loaded.parameters(), strict=True))
 
 
+def test_a_kill_right_after_the_last_checkpoint_loses_nothing(job: Job) -> None:
+    train(fresh(), numbers, RECIPE, job)
+    summary = job.folder / "training.json"
+    told = summary.read_text()
+    summary.unlink()
+    train(fresh(), numbers, RECIPE, job)
+    assert summary.read_text() == told
+
+
 def test_accumulated_passes_equal_one_batch(job: Job, tmp_path: Path) -> None:
     recipe = Recipe(steps=5, batch=8, lr=0.05)
     half = Recipe(steps=5, batch=8, lr=0.05, accumulate=2)

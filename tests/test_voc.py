@@ -17,7 +17,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from zsbench.data.check import check_folder, render
-from zsbench.data.guard import GuardError, locked
+from zsbench.data.guard import GuardError, admitted, locked
 from zsbench.data.voc import VocDataset, open_voc
 from zsbench.errors import UserError
 
@@ -137,12 +137,25 @@ def test_it_pickles_and_forks(voc: Path) -> None:
         assert pool.apply(data.labels, ("a3",)).sum() == data.labels("a3").sum()
 
 
-def test_the_reader_reads_where_the_guard_locks_others_out(voc: Path) -> None:
+def test_under_the_guard_the_reader_reads_for_the_harness_only(voc: Path) -> None:
     data = open_voc(voc)
     with locked(*data.protected):
         with pytest.raises(GuardError):
             (voc / "SegmentationClass/a1.png").read_bytes()
-        assert data.labels("a1").max() == 255 and data.image("a1").size
+        with pytest.raises(GuardError):
+            data.labels("a1")
+        with admitted():
+            assert data.labels("a1").max() == 255 and data.image("a1").size
+
+
+def test_masks_that_are_linked_in_are_locked_under_both_names(voc: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (voc / "SegmentationClass").rename(elsewhere)
+    (voc / "SegmentationClass").symlink_to(elsewhere)
+    with locked(*open_voc(voc).protected):
+        for file in (voc / "SegmentationClass/a1.png", elsewhere / "a1.png"):
+            with pytest.raises(GuardError):
+                file.read_bytes()
 
 
 # ---- trainaug

@@ -21,7 +21,7 @@ SMALL = {"steps": "20", "batch": "16", "warmup": "2", "local_views": "2", "proje
 def main(scenes: Path, folder: Path) -> None:
     torch.set_num_threads(1)
     folder.mkdir(exist_ok=True)
-    distributed.join("cpu")
+    distributed.join(torch.device("cpu"))
     cls = load_method("vilseg").cls
     parts = sys.modules[cls.__module__]
     method = configure(cls, SMALL, "drawn").method

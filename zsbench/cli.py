@@ -5,7 +5,6 @@ Results go to standard output, progress to standard error. Exit codes: 0 done, 1
 
 from __future__ import annotations
 
-import errno
 import shlex
 import signal
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 import click
 
 from zsbench import __version__
-from zsbench.errors import UserError
+from zsbench.errors import EXPECTED, UserError
 
 
 class Commands(click.Group):
@@ -48,14 +47,6 @@ class Refused(click.ClickException):
 
 
 DEVICES = ["auto", "cpu", "cuda", "mps"]
-EXPECTED = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EACCES: "permission denied",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "not a folder",
-    errno.EISDIR: "is a folder, a file was expected",
-}
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,7 +58,6 @@ def main() -> None:
 data_option = click.option(
     "--data",
     type=click.Path(path_type=Path),
-    envvar="ZSBENCH_DATA",
     help="Folder of PASCAL VOC 2012 (or of drawn scenes). Default: drawn scenes.",
 )
 device_option = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
@@ -78,7 +68,7 @@ device_option = click.option("--device", type=click.Choice(DEVICES), default="au
 @click.option(
     "--split", "-s", "splits", multiple=True, help="Name, or a file ./mine.toml. Repeatable.  [default: voc5]"
 )
-@click.option("--seed", "seeds", type=int, multiple=True, help="Repeatable.  [default: 0]")
+@click.option("--seed", "seeds", type=click.IntRange(0, 2**31 - 1), multiple=True, help="Repeatable.  [default: 0]")
 @click.option(
     "--set",
     "sets",
@@ -190,7 +180,7 @@ def data_check(folder: Path, fast: bool) -> None:
 
 @data.command("draw")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--captioned", type=click.IntRange(min=1), default=2500, show_default=True, help="Scenes with captions.")
 @click.option(
     "--train", type=click.IntRange(min=1), default=1500, show_default=True, help="Scenes with masks for training."

@@ -10,8 +10,6 @@ import torch
 
 from zsbench.errors import UserError
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
 
 def pick_device(name: str) -> torch.device:
     """auto: CUDA, else Apple's GPU, else the CPU. A device that is asked for by name and absent is a `UserError`."""

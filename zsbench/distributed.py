@@ -75,12 +75,22 @@ def _reduced(x: Tensor) -> Tensor:
     return total
 
 
-def join(device_type: str) -> None:
+def join(device: torch.device) -> None:
     """Joins the processes that torchrun started; does nothing without it. One hour of waiting is allowed: the first
     process evaluates alone while the others wait for the next run."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
-        backend = "nccl" if device_type == "cuda" else "gloo"
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # collectives on objects use the current device
+        backend = "nccl" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(hours=1))
+
+
+def agree(decision: bool) -> bool:
+    """The first process's decision, on every process: what they look at on disk may change between their looks."""
+    box = [decision]
+    if world() > 1:
+        dist.broadcast_object_list(box)
+    return box[0]
 
 
 def leave() -> None:

@@ -7,7 +7,18 @@ a method and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+# Faults of the machine that are told in words; any other OSError is a defect and keeps its traceback.
+EXPECTED = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EACCES: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "not a folder",
+    errno.EISDIR: "is a folder, a file was expected",
+}
 
 
 class UserError(Exception):

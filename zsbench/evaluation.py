@@ -163,7 +163,10 @@ def _regions(scores: Tensor | Regions, row: int, size: tuple[int, ...]) -> np.nd
 
 
 def oracle_counts(truth: np.ndarray, regions: np.ndarray, candidates: range) -> ConfusionMatrix:
-    """Counts when each region of the image gets the name most of its scored pixels carry: no naming can do better."""
+    """Counts when each region of the image gets the name most of its scored pixels carry.
+
+    The best that naming can reach in pixel accuracy, and in practice in mIoU.
+    """
     scored = truth != IGNORED
     names, labels = len(candidates), truth[scored].astype(np.int64) - candidates.start
     pairs = regions[scored].astype(np.int64) * names + labels

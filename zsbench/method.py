@@ -142,8 +142,8 @@ class LoadedMethod:
 
 
 def load_method(name: str) -> LoadedMethod:
-    """The method of that name, or of a file (`./mine.py`). Its module is executed anew: no state survives from an
-    earlier run in the same process. Raises UserError for unknown names and files without a method."""
+    """The method of that name, or of a file (`./mine.py`). A file's module is executed anew: no state survives from
+    an earlier run in the same process. Raises UserError for unknown names and files without a method."""
     if name.endswith(".py"):
         return _from_file(Path(name))
     known = list_methods()

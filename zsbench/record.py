@@ -26,6 +26,35 @@ def run_key(facts: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+@lru_cache
+def code_sha256() -> str:
+    """Hash of the harness's source that numbers pass through: a cached result never outlives the code that made it.
+
+    Left out: methods (each run hashes its own), reports, and what only talks to the user.
+    """
+    here = Path(__file__).resolve().parent
+    talk = {"cli.py", "session.py", "doctor.py", "contract.py", "__main__.py"}
+    files = [*here.glob("*.py"), *here.glob("data/*.py"), *here.glob("nn/*.py")]
+    whole = hashlib.sha256()
+    for file in sorted(file for file in files if file.name not in talk):
+        whole.update(file.relative_to(here).as_posix().encode() + file.read_bytes())
+    return whole.hexdigest()
+
+
+def file_hashes(config: dict[str, Any]) -> dict[str, str]:
+    """Hashes of the weights files that a configuration names."""
+    named = {n: Path(v) for n, v in config.items() if isinstance(v, str) and Path(v).suffix in WEIGHTS}
+    return {name: _file_sha256(path) for name, path in named.items() if path.is_file()}
+
+
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".npy")
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_record(folder: Path, record: dict[str, Any]) -> Path:
     write_json(folder / FILE, {"schema": SCHEMA, "status": "done"} | record)
     return folder / FILE

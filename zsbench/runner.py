@@ -20,22 +20,25 @@ from typing import Any
 import torch
 
 from zsbench import __version__, distributed
+from zsbench.account import record_of
 from zsbench.atomic import write_json, write_text
 from zsbench.config import Configured, configure
 from zsbench.corpus import Corpus, open_corpus
 from zsbench.data.dataset import Dataset
 from zsbench.data.guard import admitted, locked
 from zsbench.data.scenes import cache_folder
-from zsbench.data.view import guarded_view, refuse_masks, training_part
+from zsbench.data.view import guarded_view, refuse_masks
 from zsbench.device import pick_precision
-from zsbench.errors import UserError
+from zsbench.errors import EXPECTED, UserError
 from zsbench.evaluation import Evaluation
 from zsbench.gallery import write_pictures
 from zsbench.method import Job, LoadedMethod, Segmenter, load_method
 from zsbench.prompts import spoken_names
-from zsbench.record import FILE, environment, peak_memory, read_record, run_key, write_record
+from zsbench.record import FILE, code_sha256, file_hashes, read_record, run_key, write_record
 from zsbench.scoring import summarise
 from zsbench.split import Split
+
+LOCK, ERROR = ".lock", "error.txt"
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,9 @@ class Run:
                 "split": self.split.fingerprint,
                 "data": plan.dataset.origin.fingerprint,
                 "captions": self.corpus and [self.corpus.captions.name, self.corpus.captions.fingerprint],
-                "limit": plan.limit,
+                "limit": self.limit,
+                "code": code_sha256(),
+                "files": file_hashes(self.configured.config),
                 "seed": self.seed,
                 "device": [plan.device.type, self.precision, distributed.world()],
             }
@@ -105,8 +110,14 @@ class Run:
         return self.plan.out / self.split.name / f"{self.loaded.name}-{self.key}"
 
     @property
+    def limit(self) -> int | None:
+        """The limit, where it leaves anything out."""
+        limit = self.plan.limit
+        return limit if limit is not None and limit < len(self.plan.dataset.keys("val")) else None
+
+    @property
     def keys(self) -> Sequence[str]:
-        return list(self.plan.dataset.keys("val"))[: self.plan.limit]
+        return list(self.plan.dataset.keys("val"))[: self.limit]
 
 
 def prepare(plan: Plan, method: str, split: Split, seed: int, given: Mapping[str, Any]) -> Run:
@@ -146,19 +157,30 @@ def _refuse_inside(plan: Plan) -> None:
 def execute(run: Run) -> Outcome:
     """Runs, or shows what is there. A failing method is an Outcome with its traceback in `error.txt`, not an exception."""
     ended = Outcome(run.loaded.name, run.split.name, run.seed, run.key, "done", run.folder)
-    if run.plan.force and distributed.rank() == 0:
-        shutil.rmtree(run.folder, ignore_errors=True)
-    if (run.folder / FILE).exists():
-        return _with(ended, status="cached", record=read_record(run.folder / FILE))
     run.folder.mkdir(parents=True, exist_ok=True)
     with _alone(run.folder), closed(run.plan):
+        if run.plan.force and distributed.rank() == 0:
+            _clear(run.folder)
+        if distributed.agree((run.folder / FILE).exists()):
+            return _with(ended, status="cached", record=read_record(run.folder / FILE))
         try:
             return _with(ended, record=_fit_and_score(run))
-        except (UserError, KeyboardInterrupt, OSError):
-            raise
         except Exception as error:
-            write_text(run.folder / "error.txt", traceback.format_exc())
+            if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in EXPECTED):
+                raise
+            write_text(run.folder / ERROR, traceback.format_exc())
+            if distributed.world() > 1:
+                raise  # the other processes wait in a collective: torchrun stops them when this one dies
             return _with(ended, status="failed", message=f"{type(error).__name__}: {error}")
+
+
+def _clear(folder: Path) -> None:
+    """Empties a run folder, but for the lock that is being held."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _with(outcome: Outcome, **changes: Any) -> Outcome:
@@ -167,13 +189,16 @@ def _with(outcome: Outcome, **changes: Any) -> Outcome:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Two processes never work in one run folder; the lock goes with the process that holds it."""
+    """Two processes never work in one run folder; the lock goes with the process that holds it.
+
+    What a killed process left half-written is swept up; a folder that stays without work of its own is taken away.
+    """
     try:
         import fcntl
     except ImportError:  # Windows has no flock; a doubled start there costs time, records stay whole
         yield
         return
-    with (folder / ".lock").open("w") as file:
+    with (folder / LOCK).open("w") as file:
         if distributed.rank() == 0:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,7 +206,13 @@ def _alone(folder: Path) -> Iterator[None]:
                 raise UserError(
                     f"another process is working on {folder}; wait for it, or choose another --out"
                 ) from None
-        yield
+            for part in folder.rglob(".*.part"):
+                part.unlink()
+        try:
+            yield
+        finally:
+            if distributed.rank() == 0 and {path.name for path in folder.iterdir()} <= {LOCK, "seconds.json"}:
+                shutil.rmtree(folder)
 
 
 def _fit_and_score(run: Run) -> dict[str, Any] | None:
@@ -192,7 +223,6 @@ def _fit_and_score(run: Run) -> dict[str, Any] | None:
         segmenter = _fit(run, names)
     if distributed.rank() > 0:
         return None
-    names = spoken_names(run.split, run.plan.dataset.origin.kind, run.corpus.captions.name if run.corpus else None)
     evaluation = Evaluation(segmenter, run.plan.dataset, run.split, run.keys, names, run.plan.device, run.folder)
     with clock.phase("evaluate"):
         counts, seconds = evaluation.run()
@@ -200,10 +230,11 @@ def _fit_and_score(run: Run) -> dict[str, Any] | None:
         pictures = write_pictures(evaluation, counts)
     counts.write(run.folder / "per_image.parquet")
     timing = {"seconds": clock.seconds, "evaluate": len(run.keys) / max(seconds, 1e-9)}
-    record = _record(run, segmenter, names, started, timing) | scores
+    record = record_of(run, segmenter, names, started, timing) | scores
     record["files"] = _files(run.folder, pictures)
     write_record(run.folder, record)
     shutil.rmtree(run.folder / "counts")
+    (run.folder / ERROR).unlink(missing_ok=True)
     return read_record(run.folder / FILE)
 
 
@@ -216,7 +247,10 @@ def _fit(run: Run, names: Sequence[str]) -> Segmenter:
 
 
 class Clock:
-    """Seconds per phase over all starts of a run, kept in a file so that a killed run counts what it had done."""
+    """Seconds per phase, kept in a file over the starts of a run that ended by themselves.
+
+    What a kill cut off is in the checkpoint (training) and in the counts (evaluation), which have clocks of their own.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -231,89 +265,6 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
             if distributed.rank() == 0:
                 write_json(self.path, self.seconds)
-
-
-def _record(
-    run: Run, segmenter: Segmenter, names: Sequence[str], started: datetime, timing: Mapping[str, Any]
-) -> dict[str, Any]:
-    plan, configured = run.plan, run.configured
-    described: dict[str, Any] = segmenter.describe(names) if hasattr(segmenter, "describe") else {}
-    training = _training(run.folder)
-    return {
-        "key": run.key,
-        "zsbench": __version__,
-        "command": plan.command,
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "method": {
-            "name": run.loaded.name,
-            "title": run.loaded.title,
-            "source_sha256": run.loaded.source_sha256,
-            "config_given": configured.given,
-            "config": configured.config,
-            "departures": configured.departures,
-            "parameters": described.get("parameters"),
-        },
-        "split": split_facts(run.split),
-        "data": data_facts(plan.dataset, run.keys),
-        "limit": plan.limit,
-        "limited": is_limited(run),
-        "seed": run.seed,
-        "supervision": configured.method.supervision.ledger() | {"corpus": run.corpus and run.corpus.ledger()},
-        "prompts": described.get("prompts"),
-        "device": plan.device.type,
-        "precision": run.precision,
-        "environment": environment(),
-        "seconds": timing["seconds"] | {"total": sum(timing["seconds"].values())},
-        "peak_memory_bytes": peak_memory(),
-        "images_per_second": {"train": training and training["images_per_second"], "evaluate": timing["evaluate"]},
-        "training": training,
-    }
-
-
-OFFICIAL_VAL = {("real", "voc2012"): 1449}
-
-
-def is_limited(run: Run) -> bool:
-    """Fewer images than the protocol's, by --limit or because the list at hand is shorter."""
-    official = OFFICIAL_VAL.get((run.plan.dataset.origin.kind, run.split.dataset), 0)
-    return run.plan.limit is not None or len(run.keys) < official
-
-
-def split_facts(split: Split) -> dict[str, Any]:
-    plain = ("name", "dataset", "title", "source", "background", "train_policy", "fingerprint")
-    return {f: getattr(split, f) for f in plain} | {"seen": list(split.seen), "unseen": list(split.unseen)}
-
-
-def data_facts(dataset: Dataset, scored: Sequence[str]) -> dict[str, Any]:
-    def part(name: str) -> dict[str, Any]:
-        return {"list": name, "images": len(dataset.keys(name)), "sha256": dataset.part_sha256(name)}
-
-    origin = dataset.origin
-    return {
-        "kind": origin.kind,
-        "title": origin.title,
-        "fingerprint": origin.fingerprint,
-        "notes": list(origin.notes),
-        "parts": {"train": part(training_part(dataset)), "val": part("val") | {"scored": len(scored)}},
-    }
-
-
-def _training(folder: Path) -> dict[str, Any] | None:
-    """What the training loop left behind: of the last stage, with all stages' seconds."""
-    path = folder / "training.json"
-    if not path.exists():
-        return None
-    stages = json.loads(path.read_text())
-    seconds, images = (sum(stage[field] for stage in stages.values()) for field in ("seconds", "images"))
-    last = list(stages.values())[-1]
-    return {
-        "steps": sum(stage["step"] for stage in stages.values()),
-        "images": images,
-        "images_per_second": images / seconds if seconds else None,
-        "last": last["last"],
-        "stages": stages,
-    }
 
 
 def _files(folder: Path, pictures: list[dict[str, Any]]) -> dict[str, Any]:

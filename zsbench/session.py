@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import click
 
 from zsbench import distributed, runner
+from zsbench.account import is_limited
 from zsbench.cli import parse_sets
 from zsbench.config import configure, parse
 from zsbench.data.guard import locked
@@ -47,6 +49,7 @@ class Settings:
 PLURAL = {"methods": "method", "splits": "split", "seeds": "seed"}
 PATHS = ("data", "caption_images", "out")
 LISTS = ("method", "split", "seed")
+RANGES = {"limit": (1, 2**31 - 1), "checkpoint_seconds": (0, 1e9), "seed": (0, 2**31 - 1)}
 TYPES: dict[str, Any] = {
     "limit": int,
     "seed": int,
@@ -63,7 +66,7 @@ def settings(options: Mapping[str, Any], file: Path | None) -> Settings:
     fields_ = {**dict(told.pop("set", {})), **parse_sets(options["sets"])}
     for option, value in options.items():
         name = PLURAL.get(option, option)
-        given = value not in (None, (), False) and not (name == "device" and value == "auto")
+        given = value is not None and value is not False and value != () and (name, value) != ("device", "auto")
         if given and name in {f.name for f in fields(Settings)}:
             told[name] = value
     chosen = Settings(**told | {"set": fields_})
@@ -96,6 +99,8 @@ def _value(path: Path, name: str, value: Any) -> Any:
     if name in LISTS:
         return tuple(_scalar(path, name, item) for item in (value if isinstance(value, list) else [value]))
     text = _scalar(path, name, value)
+    if name == "captions" and (path.parent / text).exists():
+        return str(path.parent / text)
     return path.parent / text if name in PATHS else text
 
 
@@ -106,8 +111,9 @@ def _scalar(path: Path, name: str, value: Any) -> Any:
         parsed = parse(value, TYPES.get(name, str), name)
     except UserError as fault:
         raise UserError(f"{path}: {fault}") from None
-    if name in ("limit", "checkpoint_seconds") and parsed < (name == "limit"):
-        raise UserError(f"{path}: {name} = {parsed}: a positive number was expected")
+    low, high = RANGES.get(name, (None, None))
+    if low is not None and not low <= parsed <= high:
+        raise UserError(f"{path}: {name} = {parsed}: a number from {low} to {high} was expected")
     return parsed
 
 
@@ -116,7 +122,7 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     device = pick_device(chosen.device)
     splits = [load_split(name) for name in dict.fromkeys(chosen.split)]
-    if chosen.data is None:  # before half a minute of drawing, a look at what needs no data
+    if chosen.data is None and named_data() is None:  # before half a minute of drawing, a look at what needs no data
         with locked(cache_folder()):
             for name in dict.fromkeys(chosen.method):
                 configure(load_method(name).cls, chosen.set, "drawn")
@@ -125,28 +131,31 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
         dataset, root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
         chosen.force, chosen.checkpoint_seconds, command,
     )  # fmt: skip
-    distributed.join(device.type)
+    distributed.join(device)
     try:
         runs = {split: _runs(plan, split, chosen) for split in splits}
-        say = _Say(print_json or distributed.rank() > 0)
+        say = _Say(print_json, quiet=distributed.rank() > 0)
         say.line(data_line(dataset))
         outcomes = [outcome for split in splits for outcome in _execute(split, runs[split], say)]
     finally:
         distributed.leave()
-    if print_json and distributed.rank() == 0:
-        for outcome in outcomes:
-            click.echo(json.dumps(outcome.record or {"status": outcome.status, "message": outcome.message}))
     return sum(outcome.status == "failed" for outcome in outcomes)
 
 
 def open_data(folder: Path | None) -> tuple[VocDataset, Path]:
-    """The data set in `folder`, else the drawn scenes, drawn into the cache the first time."""
+    """The data set in `folder`, else the one ZSBENCH_DATA names, else the drawn scenes, drawn into the cache once."""
+    folder = folder or named_data()
     if folder is None:
         from zsbench.data.scenes import ensure_drawn
 
         folder = ensure_drawn()
     dataset = open_voc(folder)
     return dataset, dataset.root
+
+
+def named_data() -> Path | None:
+    """The folder that the variable ZSBENCH_DATA names."""
+    return Path(os.environ["ZSBENCH_DATA"]) if os.environ.get("ZSBENCH_DATA") else None
 
 
 def data_line(dataset: VocDataset) -> str:
@@ -166,24 +175,31 @@ def _execute(split: Split, runs: Sequence[Run], say: _Say) -> list[Outcome]:
     outcomes = []
     for run_ in runs:
         outcomes.append(runner.execute(run_))
-        say.line(outcome_line(outcomes[-1]))
+        say.outcome(outcomes[-1])
     return outcomes
 
 
 class _Say:
-    def __init__(self, quiet: bool):
-        self.quiet = quiet
+    """Prints a run's lines for people, or its record as one line of JSON; as soon as it has ended."""
+
+    def __init__(self, as_json: bool, quiet: bool):
+        self.as_json, self.quiet = as_json, quiet
 
     def line(self, text: str) -> None:
-        if not self.quiet:
+        if not self.quiet and not self.as_json:
             click.echo(text)
+
+    def outcome(self, outcome: Outcome) -> None:
+        self.line(outcome_line(outcome))
+        if self.as_json and not self.quiet:
+            click.echo(json.dumps(outcome.record or {"status": outcome.status, "message": outcome.message}))
 
 
 def split_line(split: Split, run: Run) -> str:
     total = len(run.plan.dataset.keys("val"))
     images = f"{total:,} images" if len(run.keys) == total else f"{len(run.keys):,} of {total:,} images"
     background = "background ignored" if split.background == "ignore" else "background counted as seen"
-    limited = " (limited: not for ranking)" if runner.is_limited(run) else ""
+    limited = " (limited: not for ranking)" if is_limited(run) else ""
     return f"{split.name}: {len(split.seen)} seen, {len(split.unseen)} unseen, {background}, {images}{limited}"
 
 

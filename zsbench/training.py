@@ -30,7 +30,7 @@ Batch = Any
 
 
 class TrainingFailed(RuntimeError):
-    """Training cannot go on (the loss is not finite); the last good checkpoint is kept."""
+    """Training cannot go on (the gradient is not finite); the last good checkpoint is kept."""
 
 
 class Learner(Protocol):
@@ -97,6 +97,7 @@ def train(
     checkpoint = job.folder / f"{stage}.safetensors"
     progress = load_checkpoint(checkpoint, learner, optimiser) if checkpoint.exists() else Progress()
     if progress.step >= recipe.steps:
+        _summarise(job.folder, stage, progress)  # a kill may have come between the last checkpoint and this
         return progress
     curves = Curves(job.folder / "curves.jsonl", stage, progress.step)
     parallel = _parallel(learner, job.device)
@@ -113,12 +114,11 @@ def train(
             progress.step, progress.images = step + 1, progress.images + recipe.batch
             progress.seconds, clock = progress.seconds + now - clock, now
             last = step + 1 == recipe.steps
-            due = last or now - saved > job.save_seconds
-            if due or step % recipe.log_every == 0:
-                progress.last = _numbers(meters, step)
+            if last or step % recipe.log_every == 0:  # by step and not by clock: averaging needs every process
+                progress.last = _numbers(meters)
                 curves.add(step, recipe.lr_at(step), progress.last)
                 bar.set_postfix_str(f"loss {progress.last['loss']:.3f}", refresh=False)
-            if due:
+            if last or now - saved > job.save_seconds:
                 save_checkpoint(checkpoint, learner, optimiser, progress)
                 saved = now
             bar.update()
@@ -161,22 +161,21 @@ def _step(
         with torch.autocast(job.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
             meters: dict[str, Tensor] = model(next(batches))
         (meters["loss"] / recipe.accumulate).backward()
-    if recipe.clip is not None:
-        weights = [p for group in optimiser.param_groups for p in group["params"]]
-        meters = meters | {"gradient": nn.utils.clip_grad_norm_(weights, recipe.clip)}
-    optimiser.step()
-    return meters
-
-
-def _numbers(meters: dict[str, Tensor], step: int) -> dict[str, float]:
-    numbers = {
-        name: float(distributed.mean_over_ranks(torch.as_tensor(value).detach().float()))
-        for name, value in meters.items()
-    }
-    if not math.isfinite(numbers["loss"]):
+    weights = [p for group in optimiser.param_groups for p in group["params"]]
+    gradient = nn.utils.clip_grad_norm_(weights, math.inf if recipe.clip is None else recipe.clip)
+    if not bool(gradient.isfinite()):  # before the weights are touched, so that no checkpoint can hold nan
+        loss = float(meters["loss"].detach())
         raise TrainingFailed(
-            f"the loss is {numbers['loss']} at step {step}; the last good checkpoint is kept. A lower lr may help"
+            f"the gradient is {float(gradient)} at step {step} (loss {loss}); the last checkpoint is kept. "
+            "A lower lr may help"
         )
+    optimiser.step()
+    return meters | {"gradient": gradient}
+
+
+def _numbers(meters: dict[str, Tensor]) -> dict[str, float]:
+    """Meters averaged over processes; a meter that is not finite is left out."""
+    numbers = {name: float(distributed.mean_over_ranks(value.detach().float())) for name, value in meters.items()}
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 
 
@@ -189,14 +188,14 @@ def _bar(recipe: Recipe, progress: Progress, stage: str) -> tqdm[Any]:
 
 
 class _Batches:
-    """Batches in step order, prepared ahead by threads on a GPU (on a CPU they would take the model's own cores)."""
+    """Batches in step order, prepared ahead by threads for CUDA (on a CPU they would take the model's own cores)."""
 
     def __init__(
         self, batch_at: Callable[[int, slice], Batch], rows: slice, recipe: Recipe, step: int, job: Job, in_order: bool
     ):
         self.make = lambda number: batch_at(number, rows)
         self.next, self.end = step * recipe.accumulate, recipe.steps * recipe.accumulate
-        ahead = 0 if job.device.type == "cpu" else 8
+        ahead = 4 if job.device.type == "cuda" else 0  # batches held ready; more would only take memory
         self.pool = ThreadPoolExecutor(1 if in_order else ahead) if ahead else None
         self.waiting: list[Future[Batch]] = []
         self.ahead = ahead

@@ -215,7 +215,11 @@ def _coco_rows(path: Path) -> Iterator[Row]:
         raise UserError(f"{path} is no COCO captions file (images, annotations with captions): {error!r}.") from error
     for place, annotation in enumerate(annotations):
         known = annotation if isinstance(annotation, dict) else {}
-        yield f"annotation {known.get('id', place)}", files.get(known.get("image_id")), known.get("caption")
+        yield f"annotation {known.get('id', place)}", files.get(_hashable(known.get("image_id"))), known.get("caption")
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, (int, str)) else None
 
 
 def _coco_folder(path: Path) -> Path:

@@ -84,8 +84,8 @@ class Folder:
 
 def read_bounded(file: Any, size: int) -> bytes:
     """`size` bytes from here on; raises `Corrupt` when that is more than any image or when fewer are there."""
-    if size > MOST_BYTES:
-        raise Corrupt(f"{size:,} bytes are too many")
+    if not 0 <= size <= MOST_BYTES:
+        raise Corrupt(f"{size:,} bytes are no size of an image")
     data: bytes = file.read(size)
     if len(data) < size:
         raise Corrupt("the file ends too early")

@@ -49,11 +49,27 @@ def locked(*folders: Path) -> Iterator[None]:
         sys.addaudithook(_hook)  # cannot be taken out again; it is idle while nothing is protected
         _installed = True
     before = _protected
-    _protected = (*before, *(os.path.realpath(f) for f in folders))
+    with admitted():
+        _protected = tuple(sorted({*before, *(path for folder in folders for path in _places(folder))}))
     try:
         yield
     finally:
         _protected = before
+
+
+def _places(folder: Path) -> set[str]:
+    """A folder by name and by what it is, and the same of what it holds: masks are often linked in from elsewhere."""
+    parts = [folder, *(entry for entry in folder.glob("*") if entry.is_symlink())]
+    return {place for part in parts for place in _names(part)}
+
+
+def _names(path: str | Path) -> set[str]:
+    """Absolute path as given, and with links followed."""
+    return {os.path.abspath(path), os.path.realpath(path)}  # noqa: PTH100  (Path.resolve would follow links in both)
+
+
+def _below(path: str, root: str) -> bool:
+    return path == root or path.startswith(root + os.sep)
 
 
 def _hook(event: str, args: tuple[Any, ...]) -> None:
@@ -61,6 +77,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         return
     for arg in args[:2]:
         if isinstance(arg, (str, bytes, os.PathLike)):
-            path = os.path.realpath(os.fsdecode(arg))
-            if any(path == root or path.startswith(root + os.sep) for root in _protected):
-                raise GuardError(f"a method may not open the data set's files itself ({event}: {Path(path).name})")
+            path = os.fsdecode(arg)
+            if any(_below(p, root) for p in _names(path) for root in _protected):
+                name = Path(path).name
+                raise GuardError(f"a method may not open the data set's files itself ({event}: {name})")

@@ -39,8 +39,11 @@ class Items:
         return self.size
 
     def fetch(self, positions: Sequence[int]) -> list[Any]:
+        places = [
+            int(position) for position in positions
+        ]  # the method's own code may run here, so before the door opens
         with admitted():
-            return self._fetch(positions)
+            return self._fetch(places)
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,15 @@ def guarded_view(
     """
     refuse_masks(split, supervision)
     names = tuple(spoken or split.names)
-    keys = list(dataset.keys(training_part(dataset)))
+    part = training_part(dataset)
+    keys = list(dataset.keys(part)) if part else []
     if both := set(keys) & set(dataset.keys("val")):
         raise UserError(
             f"{len(both)} training images are validation images too, e.g. {min(both)}: nothing is trained on them"
         )
     wants_images = supervision.unlabelled == "train"
+    if not keys and (supervision.masks == "seen" or supervision.layout == "unseen" or wants_images):
+        dataset.keys("train")  # raises the error that names the missing list
     return TrainView(
         seen=names[: len(split.seen)],
         labelled=_labelled(split, dataset, keys) if supervision.masks == "seen" else None,
@@ -101,9 +107,9 @@ def guarded_view(
     )
 
 
-def training_part(dataset: Dataset) -> str:
+def training_part(dataset: Dataset) -> str | None:
     """The largest training list at hand: trainaug (the protocol's), else train. The choice stands in the record."""
-    return "trainaug" if dataset.has("trainaug") else "train"
+    return next((part for part in ("trainaug", "train") if dataset.has(part)), None)
 
 
 def refuse_masks(split: Split, supervision: Supervision) -> None:
@@ -144,6 +150,9 @@ def _images(dataset: Dataset, keys: list[str]) -> Items:
 
 
 def _layout(split: Split, dataset: Dataset, keys: list[str]) -> Items:
+    order = np.random.default_rng(0).permutation(len(keys))  # so that no map can be laid over its image
+    keys = [keys[i] for i in order]
+
     def fetch(positions: Sequence[int]) -> list[np.ndarray]:
         return [to_split_ids(dataset.labels(keys[i]), dataset.classes, split.names) for i in positions]
 

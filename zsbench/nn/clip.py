@@ -82,9 +82,12 @@ def build(arch: str, pretrained: str = "") -> Towers:
     if tag and tag not in open_clip.list_pretrained_tags_by_model(arch):
         tags = open_clip.list_pretrained_tags_by_model(arch)
         raise UserError(f"'{tag}' is neither a file nor a pretrained tag of {arch}. Tags: {', '.join(tags) or 'none'}")
+    if "hf_model_name" in open_clip.get_model_config(arch)["text_cfg"]:
+        raise UserError(f"{arch} takes its text tower from a model hub, with weights of unknown origin: choose another")
+    quick = bool(tag) and open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
     try:
-        model = open_clip.create_model(arch, pretrained=tag or None)
-    except OSError as error:  # the download of a tag; open_clip wraps every network fault in one of these
+        model = open_clip.create_model(arch, pretrained=tag or None, force_quick_gelu=quick)
+    except (OSError, RuntimeError) as error:  # the download of a tag
         raise UserError(f"the weights '{tag}' of {arch} could not be fetched ({error}); give a file instead") from error
     _require_patch_grid(model, arch)
     if pretrained and not tag:
@@ -107,24 +110,27 @@ def _is_file(pretrained: str) -> bool:
 
 def load_weights(model: nn.Module, path: Path, arch: str) -> None:
     """Loads a .safetensors or tensor-only .pt file; names the keys that do not fit."""
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state = load_file(path)
-    else:
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise UserError(
-                f"{path} is not a plain tensor file (a pickle with code is never opened): {error}"
-            ) from error
-        state = state.get("state_dict", state)
+    state = _tensors(path)
     state = {key.removeprefix("module."): value for key, value in state.items()}
     own = model.state_dict()
     wrong = [k for k in own if k not in state or state[k].shape != own[k].shape] + [k for k in state if k not in own]
     if wrong:
         raise UserError(f"{path} does not fit {arch}: {len(wrong)} keys differ, first: {', '.join(wrong[:4])}")
     model.load_state_dict(state)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        state: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a whole safetensors file ({error})") from error
+    except Exception as error:
+        raise UserError(f"{path} is not a plain tensor file (a pickle with code is never opened)") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else {}
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
 
 
 def _require_patch_grid(model: nn.Module, arch: str) -> None:

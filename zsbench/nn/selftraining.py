@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zsbench.data.dataset import IGNORED
+from zsbench.distributed import mean_over_ranks
 from zsbench.method import Regions, Segmenter
 
 SCALES = (0.75, 1.5)  # STRICT draws two from 0.5 to 1.75
@@ -58,4 +59,5 @@ def pixel_loss(e_pxl_BDhw: Tensor, text_ND: Tensor, scale: Tensor | float, label
     logits = F.interpolate(scale * cosines, size=labels_BHW.shape[-2:], mode="bilinear", align_corners=False)
     kept = labels_BHW != IGNORED
     total = F.cross_entropy(logits, labels_BHW, ignore_index=IGNORED, reduction="sum")
-    return total / kept.sum().clamp_min(1), kept.float().mean()
+    everywhere = mean_over_ranks(kept.sum().float())  # ranks keep unequally many; DDP averages their losses
+    return total / everywhere.clamp_min(1), kept.float().mean()

@@ -1,0 +1,105 @@
+"""The account of a run: everything its record says besides the scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zsbench import __version__
+from zsbench.data.dataset import Dataset
+from zsbench.data.view import training_part
+from zsbench.method import Segmenter
+from zsbench.record import environment, peak_memory
+from zsbench.split import Split
+
+if TYPE_CHECKING:
+    from zsbench.runner import Run
+
+
+def record_of(
+    run: Run, segmenter: Segmenter, names: Sequence[str], started: datetime, timing: Mapping[str, Any]
+) -> dict[str, Any]:
+    plan, configured = run.plan, run.configured
+    described: dict[str, Any] = segmenter.describe(names) if hasattr(segmenter, "describe") else {}
+    training = _training(run.folder)
+    seconds = dict(timing["seconds"])
+    if training:  # a killed start's training counts too
+        seconds["fit"] = max(seconds["fit"], sum(stage["seconds"] for stage in training["stages"].values()))
+    return {
+        "key": run.key,
+        "zsbench": __version__,
+        "command": plan.command,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "method": {
+            "name": run.loaded.name,
+            "title": run.loaded.title,
+            "source_sha256": run.loaded.source_sha256,
+            "config_given": configured.given,
+            "config": configured.config,
+            "departures": configured.departures,
+            "parameters": described.get("parameters"),
+        },
+        "split": split_facts(run.split),
+        "data": data_facts(plan.dataset, run.keys),
+        "limit": run.limit,
+        "limited": is_limited(run),
+        "seed": run.seed,
+        "supervision": configured.method.supervision.ledger() | {"corpus": run.corpus and run.corpus.ledger()},
+        "prompts": described.get("prompts"),
+        "device": plan.device.type,
+        "precision": run.precision,
+        "environment": environment(),
+        "seconds": seconds | {"total": sum(seconds.values())},
+        "peak_memory_bytes": peak_memory(),
+        "images_per_second": {"train": training and training["images_per_second"], "evaluate": timing["evaluate"]},
+        "training": training,
+    }
+
+
+OFFICIAL_VAL = {("real", "voc2012"): 1449}
+
+
+def is_limited(run: Run) -> bool:
+    """Fewer images than the protocol's, by --limit or because the list at hand is shorter."""
+    official = OFFICIAL_VAL.get((run.plan.dataset.origin.kind, run.split.dataset), 0)
+    return len(run.keys) < max(official, len(run.plan.dataset.keys("val")))
+
+
+def split_facts(split: Split) -> dict[str, Any]:
+    plain = ("name", "dataset", "title", "source", "background", "train_policy", "fingerprint")
+    return {f: getattr(split, f) for f in plain} | {"seen": list(split.seen), "unseen": list(split.unseen)}
+
+
+def data_facts(dataset: Dataset, scored: Sequence[str]) -> dict[str, Any]:
+    def part(name: str) -> dict[str, Any]:
+        return {"list": name, "images": len(dataset.keys(name)), "sha256": dataset.part_sha256(name)}
+
+    origin, train = dataset.origin, training_part(dataset)
+    return {
+        "kind": origin.kind,
+        "title": origin.title,
+        "fingerprint": origin.fingerprint,
+        "notes": list(origin.notes),
+        "parts": {"train": train and part(train), "val": part("val") | {"scored": len(scored)}},
+    }
+
+
+def _training(folder: Path) -> dict[str, Any] | None:
+    """What the training loop left behind: of the last stage, with all stages' seconds."""
+    path = folder / "training.json"
+    if not path.exists():
+        return None
+    stages = json.loads(path.read_text())
+    seconds, images = (sum(stage[field] for stage in stages.values()) for field in ("seconds", "images"))
+    last = list(stages.values())[-1]
+    return {
+        "steps": sum(stage["step"] for stage in stages.values()),
+        "images": images,
+        "images_per_second": images / seconds if seconds else None,
+        "last": last["last"],
+        "stages": stages,
+    }
