@@ -40,7 +40,7 @@ def record_of(
             "source_sha256": run.loaded.source_sha256,
             "config_given": configured.given,
             "config": configured.config,
-            "departures": configured.departures,
+            "departures": configured.departures + _background_note(run),
             "parameters": described.get("parameters"),
         },
         "split": split_facts(run.split),
@@ -61,6 +61,14 @@ def record_of(
 
 
 OFFICIAL_VAL = {("real", "voc2012"): 1449}
+
+
+def _background_note(run: Run) -> list[dict[str, Any]]:
+    """A method without masks has no notion of background; on a split that scores it, that must be said."""
+    if run.split.background == "ignore" or run.configured.method.supervision.masks == "seen":
+        return []
+    reason = "the split scores background as a class; without masks it is only a name like any other: do not compare"
+    return [{"field": "(background)", "paper": None, "value": "named by its prompt", "reason": reason}]
 
 
 def is_limited(run: Run) -> bool:

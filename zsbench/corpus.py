@@ -53,9 +53,10 @@ def open_corpus(spec: str | None, dataset: Dataset, root: Path, images: Path | N
             " name a corpus with --captions (a .tsv, COCO .json, tar shards, hf:NAME)"
         )
     name = spec or DEFAULT_DRAWN
-    captions = _opened(name, images, root if drawn else None, 0)
+    where = (name, images, root if drawn else None, _stamp(Path(name)))
+    captions = _opened(*where, 0)
     if captions.size is None:  # a stream has an order of its own for every seed
-        captions = _opened(name, images, root if drawn else None, seed)
+        captions = _opened(*where, seed)
     if captions.size == 0:
         raise UserError(f"{captions.name} holds no caption with an image")
     if not drawn or not captions.name.startswith("drawn: "):
@@ -67,9 +68,14 @@ def open_corpus(spec: str | None, dataset: Dataset, root: Path, images: Path | N
 
 
 @lru_cache(maxsize=8)
-def _opened(spec: str, images: Path | None, drawn_root: Path | None, seed: int) -> Captions:
+def _opened(spec: str, images: Path | None, drawn_root: Path | None, stamp: float, seed: int) -> Captions:
     """Several runs of one session share a corpus."""
     return open_captions(spec, images=images, drawn_root=drawn_root, seed=seed)
+
+
+def _stamp(path: Path) -> float:
+    """When a captions file was last written; a file that changes between runs is opened again."""
+    return path.stat().st_mtime if path.is_file() else 0.0
 
 
 def _truth(root: Path, name: str) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ class Evaluation:
     def segment(self, images_BCHW: Tensor) -> Tensor | Regions:
         """The segmenter's scores, checked. All names compete; scopes are cut out of the same scores."""
         with torch.no_grad(), locked(*self.dataset.protected):
-            scores = self.segmenter(images_BCHW, self.names)
+            scores = self.segmenter(images_BCHW, tuple(self.names))
         return _checked(scores, images_BCHW, len(self.split.names))
 
     def predict(self, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,20 +103,32 @@ class Evaluation:
 
 
 def _checked(scores: Any, images: Tensor, names: int) -> Tensor | Regions:
-    values = scores.scores_BKN if isinstance(scores, Regions) else scores
-    expected = (len(images), names)
+    regions = isinstance(scores, Regions)
+    values = scores.scores_BKN if regions else scores
     if not isinstance(values, Tensor):
         raise ContractError(f"a segmenter returns a Tensor or Regions, got {type(values).__name__}")
-    shape = (
-        (len(values), values.shape[2 if isinstance(scores, Regions) else 1]) if values.ndim > 2 else tuple(values.shape)
-    )
-    if shape != expected:
-        raise ContractError(
-            f"scores for (images, names) = {expected} were expected, got {shape} in {tuple(values.shape)}"
-        )
+    axes = "(B, K, N)" if regions else "(B, N, h, w)"
+    if values.ndim != (3 if regions else 4) or 0 in values.shape:
+        raise ContractError(f"scores of shape {axes} were expected, got {tuple(values.shape)}")
+    found = (len(values), values.shape[2 if regions else 1])
+    if found != (len(images), names):
+        expected = f"{len(images)} images and {names} names"
+        raise ContractError(f"scores {axes} for {expected} were expected, got {tuple(values.shape)}")
     if not bool(torch.isfinite(values).all()):
         raise ContractError("scores hold nan or infinity")
+    if regions:
+        _check_map(scores.map_BHW, len(images), values.shape[1])
     return scores  # type: ignore[no-any-return]
+
+
+def _check_map(map_BHW: Any, images: int, regions: int) -> None:
+    whole = isinstance(map_BHW, Tensor) and not (map_BHW.is_floating_point() or map_BHW.dtype == torch.bool)
+    if not whole or map_BHW.ndim != 3 or 0 in map_BHW.shape or len(map_BHW) != images:
+        found = f"{tuple(map_BHW.shape)} {map_BHW.dtype}" if isinstance(map_BHW, Tensor) else type(map_BHW).__name__
+        raise ContractError(f"a whole-number region map (B, H, W) of {images} images was expected, got {found}")
+    low, high = int(map_BHW.min()), int(map_BHW.max())
+    if low < 0 or high >= regions:
+        raise ContractError(f"region ids 0..{regions - 1} were expected, got {low}..{high}")
 
 
 def count_image(

@@ -55,7 +55,7 @@ class Regions:
     """Scores of a method that first cuts an image into regions and then names each region.
 
     map_BHW: int64 region ids 0..K-1 at the resolution of the labels (or coarser: then resized by nearest).
-    scores_BKN: score of every region for every name; regions that do not occur in an image are never read.
+    scores_BKN: score of every region for every name; finite, also for regions that do not occur in an image.
     Cheaper than dense scores (no (B, N, H, W) tensor) and it lets the harness compute the oracle bound of the regions.
     """
 
