@@ -6,17 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zsbench import __version__
 from zsbench.data.dataset import Dataset
 from zsbench.data.view import training_part
 from zsbench.method import Segmenter
 from zsbench.record import environment, peak_memory
+from zsbench.run import Run
 from zsbench.split import Split
-
-if TYPE_CHECKING:
-    from zsbench.runner import Run
 
 
 def record_of(

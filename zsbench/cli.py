@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -246,14 +245,3 @@ def doctor(data: Path | None) -> None:
 
     for line in diagnose(data):
         click.echo(line)
-
-
-def parse_sets(sets: Iterable[str]) -> Mapping[str, str]:
-    """`field=value` strings as a mapping."""
-    pairs = {}
-    for item in sets:
-        field, equals, value = item.partition("=")
-        if not equals or not field:
-            raise UserError(f"--set {item}: FIELD=VALUE was expected, e.g. --set steps=200")
-        pairs[field.strip().replace("-", "_")] = value.strip()
-    return pairs

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,6 +99,17 @@ def _scalar(value: Any, kind: type, field: str) -> Any:
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def parse_sets(sets: Iterable[str]) -> Mapping[str, str]:
+    """`field=value` strings as a mapping."""
+    pairs = {}
+    for item in sets:
+        field, equals, value = item.partition("=")
+        if not equals or not field:
+            raise UserError(f"--set {item}: FIELD=VALUE was expected, e.g. --set steps=200")
+        pairs[field.strip().replace("-", "_")] = value.strip()
+    return pairs
 
 
 def describe(loaded: Any) -> str:

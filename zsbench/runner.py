@@ -12,50 +12,30 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from zsbench import __version__, distributed
+from zsbench import distributed
 from zsbench.account import record_of
 from zsbench.atomic import write_json, write_text
-from zsbench.config import Configured, configure
-from zsbench.corpus import Corpus, open_corpus
-from zsbench.data.dataset import Dataset
+from zsbench.config import configure
+from zsbench.corpus import open_corpus
 from zsbench.data.guard import admitted, locked
 from zsbench.data.scenes import cache_folder
 from zsbench.data.view import guarded_view, refuse_masks
-from zsbench.device import pick_precision
 from zsbench.errors import EXPECTED, UserError
 from zsbench.evaluation import Evaluation
 from zsbench.gallery import write_pictures
-from zsbench.method import Job, LoadedMethod, Segmenter, load_method
+from zsbench.method import Job, Segmenter, load_method
 from zsbench.prompts import spoken_names
-from zsbench.record import FILE, code_sha256, file_hashes, read_record, run_key, write_record
+from zsbench.record import FILE, read_record, write_record
+from zsbench.run import Plan, Run
 from zsbench.scoring import summarise
 from zsbench.split import Split
 
 LOCK, ERROR = ".lock", "error.txt"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to run, apart from method, split and seed. `captions` None: the data's default corpus."""
-
-    dataset: Dataset
-    root: Path
-    device: torch.device
-    precision: str = "auto"
-    captions: str | None = None
-    caption_images: Path | None = None
-    limit: int | None = None
-    out: Path = Path("runs")
-    force: bool = False
-    save_seconds: float = 30.0
-    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,54 +50,6 @@ class Outcome:
     folder: Path
     record: dict[str, Any] | None = None
     message: str = ""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One method, configured, on one split with one seed."""
-
-    plan: Plan
-    loaded: LoadedMethod
-    configured: Configured
-    split: Split
-    seed: int
-    corpus: Corpus | None
-    precision: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "precision", pick_precision(self.plan.precision, self.plan.device))
-
-    @property
-    def key(self) -> str:
-        plan = self.plan
-        return run_key(
-            {
-                "zsbench": __version__,
-                "method": [self.loaded.name, self.loaded.source_sha256, self.configured.config],
-                "split": self.split.fingerprint,
-                "data": plan.dataset.origin.fingerprint,
-                "captions": self.corpus and [self.corpus.captions.name, self.corpus.captions.fingerprint],
-                "limit": self.limit,
-                "code": code_sha256(),
-                "files": file_hashes(self.configured.config),
-                "seed": self.seed,
-                "device": [plan.device.type, self.precision, distributed.world()],
-            }
-        )
-
-    @property
-    def folder(self) -> Path:
-        return self.plan.out / self.split.name / f"{self.loaded.name}-{self.key}"
-
-    @property
-    def limit(self) -> int | None:
-        """The limit, where it leaves anything out."""
-        limit = self.plan.limit
-        return limit if limit is not None and limit < len(self.plan.dataset.keys("val")) else None
-
-    @property
-    def keys(self) -> Sequence[str]:
-        return list(self.plan.dataset.keys("val"))[: self.limit]
 
 
 def prepare(plan: Plan, method: str, split: Split, seed: int, given: Mapping[str, Any]) -> Run:

@@ -15,15 +15,15 @@ import click
 
 from zsbench import distributed, runner
 from zsbench.account import is_limited
-from zsbench.cli import parse_sets
-from zsbench.config import configure, parse
+from zsbench.config import configure, parse, parse_sets
 from zsbench.data.guard import locked
 from zsbench.data.scenes import cache_folder
 from zsbench.data.voc import VocDataset, open_voc
 from zsbench.device import pick_device
 from zsbench.errors import UserError, unknown
 from zsbench.method import load_method
-from zsbench.runner import Outcome, Plan, Run
+from zsbench.run import Plan, Run
+from zsbench.runner import Outcome
 from zsbench.split import Split, load_split
 
 
