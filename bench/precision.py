@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     chosen = parser.parse_args()
     device = pick_device(chosen.device)
-    seconds = {name: {p: _fastest(work(device, p), device) for p in ("fp32", "bf16")} for name, work in WORK.items()}
+    seconds = {name: _fastest({p: work(device, p) for p in ("fp32", "bf16")}, device) for name, work in WORK.items()}
     result = {
         "gain": {name: round(s["fp32"] / s["bf16"], 2) for name, s in seconds.items()},
         "auto_takes": pick_precision("auto", device),
@@ -76,14 +76,15 @@ def step(device: torch.device, precision: str) -> Callable[[], Any]:
 WORK = {"matrix product 2048": product, "ViL-Seg step, small encoder": step}
 
 
-def _fastest(run: Callable[[], Any], device: torch.device, rounds: int = 6) -> float:
-    best = float("inf")
+def _fastest(runs: dict[str, Callable[[], Any]], device: torch.device, rounds: int = 6) -> dict[str, float]:
+    best = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, time.perf_counter() - start)
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            best[name] = min(best[name], time.perf_counter() - start)
     return best
 
 

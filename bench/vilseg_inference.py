@@ -1,7 +1,8 @@
 """What ViL-Seg's segmentation costs on top of the encoder: cluster, pool, name, upsample, argmax and count, in both scopes.
 
-Claim: at most 25 % on top of open_clip's own forward pass (`encode_image`) at ViT-B/16, 224 px, batch 8, same device and
-precision. Both run in this process, in turns, on the same images; the ratio is of their fastest rounds.
+Claim: at most 25 % on top of the bare encoder at ViT-B/16, 224 px, batch 8, same device and precision. The encoder is
+open_clip's own forward pass (`encode_image`) or ours over patches, whichever is faster. All run in this process, in
+turns, on the same images; the ratio is of their fastest rounds.
 Run: python bench/vilseg_inference.py [--device cpu|cuda] [--precision fp32|bf16] [--rounds 7]
 """
 
@@ -49,9 +50,18 @@ def measure(device: torch.device, precision: str, rounds: int) -> dict[str, Any]
     images = torch.rand(8, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
     truths = [np.random.default_rng(i).integers(0, 20, (224, 224), np.uint8) for i in range(8)]
 
-    def encoder() -> None:
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=job.precision == "bf16"):
+    def autocast() -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=job.precision == "bf16")
+
+    @torch.no_grad()
+    def open_clips() -> None:
+        with autocast():
             segmenter.net.clip.encode_image(clip.normalise(segmenter.net.towers, images))
+
+    @torch.no_grad()
+    def ours() -> None:
+        with autocast():
+            segmenter.net.encode(images)
 
     def whole() -> None:
         counts = ImageCounts.of(split)
@@ -59,13 +69,15 @@ def measure(device: torch.device, precision: str, rounds: int) -> dict[str, Any]
         for row, truth in enumerate(truths):
             count_image(counts, str(row), truth, scores, row, split)
 
-    seconds = {name: _fastest(run, device, rounds) for name, run in {"encoder": encoder, "whole": whole}.items()}
-    ratio = seconds["whole"] / seconds["encoder"]
+    seconds = _fastest({"open_clip": open_clips, "ours": ours, "whole": whole}, device, rounds)
+    encoder = min(seconds["open_clip"], seconds["ours"])
+    ratio = seconds["whole"] / encoder
     return {
         "claim": f"whole segmentation <= {CLAIM} x encoder",
         "ratio": round(ratio, 3),
         "holds": ratio <= CLAIM,
-        "encoder_ms": round(1e3 * seconds["encoder"], 1),
+        "encoder_ms": round(1e3 * encoder, 1),
+        "encoder_ms_open_clip": round(1e3 * seconds["open_clip"], 1),
         "whole_ms": round(1e3 * seconds["whole"], 1),
         "images_per_second": round(8 / seconds["whole"], 2),
         "model": "ViT-B-16, 224 px, batch 8, 20 clusters, 20 names, random weights",
@@ -87,14 +99,16 @@ def _segmenter(job: Job) -> Any:
     return parts.VilSegSegmenter(method, net, job)
 
 
-def _fastest(run: Callable[[], None], device: torch.device, rounds: int) -> float:
-    best = float("inf")
+def _fastest(runs: dict[str, Callable[[], None]], device: torch.device, rounds: int) -> dict[str, float]:
+    """Seconds of each contestant's fastest round; one round more is for warming up."""
+    best = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds + 1):
-        _wait(device)
-        start = time.perf_counter()
-        run()
-        _wait(device)
-        best = min(best, time.perf_counter() - start)
+        for name, run in runs.items():
+            _wait(device)
+            start = time.perf_counter()
+            run()
+            _wait(device)
+            best[name] = min(best[name], time.perf_counter() - start)
     return best
 
 

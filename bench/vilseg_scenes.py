@@ -30,7 +30,6 @@ VARIANTS = {
     "vision loss as printed": ["--captions", "web", "--set", "vision=literal"],
     "1 cluster": ["--captions", "web", "--set", "clusters=1"],
     "50 clusters": ["--captions", "web", "--set", "clusters=50"],
-    "+ST, 1 round": ["--captions", "web", "--set", "self_training=1"],
 }
 COLUMNS = {
     "unseen only": lambda s: s["unseen"]["miou"],

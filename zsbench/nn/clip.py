@@ -7,7 +7,9 @@ Legend: B images, D joint width, W tower width, h w patch grid.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,8 @@ def build(arch: str, pretrained: str = "") -> Towers:
         raise UserError(f"{arch} takes its text tower from a model hub, with weights of unknown origin: choose another")
     quick = bool(tag) and open_clip.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
     try:
-        model = open_clip.create_model(arch, pretrained=tag or None, force_quick_gelu=quick)
+        with _hushed():
+            model = open_clip.create_model(arch, pretrained=tag or None, force_quick_gelu=quick)
     except (OSError, RuntimeError) as error:  # the download of a tag
         raise UserError(f"the weights '{tag}' of {arch} could not be fetched ({error}); give a file instead") from error
     _require_patch_grid(model, arch)
@@ -99,6 +102,16 @@ def build(arch: str, pretrained: str = "") -> Towers:
         tuple(config.get("mean", CLIP_MEAN)),
         tuple(config.get("std", CLIP_STD)),
     )
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """open_clip warns of random weights and of activations; both are decided here and stand in the record."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _is_file(pretrained: str) -> bool:

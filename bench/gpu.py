@@ -2,7 +2,7 @@
 
 Agreement: ViL-Seg is trained on the drawn scenes once on the GPU; the same weights are then evaluated on both devices in
 fp32 and bf16. Claim: every mIoU agrees to 0.2 points between devices at equal precision.
-Without a GPU the script says so and measures nothing. Run: python bench/cuda.py [--rival cpu]
+Without a GPU the script says so and measures nothing. Run: python bench/gpu.py [--rival cpu]
 """
 
 from __future__ import annotations
