@@ -105,6 +105,8 @@ class VilSeg:
                 raise UserError(f"{name} = {value}: a number above 0 was expected")
         if self.batch % self.accumulate:
             raise UserError(f"batch = {self.batch} does not divide into accumulate = {self.accumulate} passes")
+        if self.batch // self.accumulate < 2:
+            raise UserError(f"batch = {self.batch} leaves no other caption to contrast an image with: 2 are the least")
         if "{}" not in self.prompt:
             raise UserError(
                 f"prompt = {self.prompt!r}: it needs {{}} where the class name goes, e.g. 'a photo of a {{}}.'"

@@ -104,7 +104,17 @@ def _take(folder: Path, root: Path, runs: list[Run], left: list[LeftOut]) -> Non
         else:
             runs.append(Run(folder, place, found))
     elif _looks_like_a_run(folder):
-        left.append(LeftOut(place, "no record.json: the run is unfinished; the same command again finishes it"))
+        left.append(LeftOut(place, _unfinished(folder)))
+
+
+def _unfinished(folder: Path) -> str:
+    error = folder / "error.txt"
+    if not error.is_file():
+        return "no record.json: the run is unfinished; the same command again finishes it"
+    lines = error.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return (
+        f"failed: {lines[-1][:200] if lines else 'no reason given'} (error.txt); mend it and run the same command again"
+    )
 
 
 def _place(folder: Path, root: Path) -> str:

@@ -44,16 +44,24 @@ def _leakage(family: Family, where: str) -> list[str]:
     assert leaky is not None and clean is not None  # chosen so by _widest
     gap = _miou(leaky) - _miou(clean)
     first = (
-        f"{where}, {family.title} trained on captions that name the unseen classes reaches {_told(leaky)} unseen-only "
-        f"mIoU; trained on clean captions it reaches {_told(clean)}, where chance is {_chance(clean)}."
+        f"{where}, {family.title} trained on captions that name the unseen classes ({leaky.captions}) reaches "
+        f"{_told(leaky)} unseen-only mIoU; trained on clean captions it reaches {_told(clean)}, where chance is {_chance(clean)}."
     )
     if gap <= 0:
         return [first, f"Here leakage gained nothing (a difference of {points(gap)} points)."]
+    if not _apart(clean, leaky):
+        return [first, f"Their spreads overlap: {points(gap)} points between them show no difference."]
     share = f" ({_per_cent(leaky.dose)} of them name one)" if leaky.dose else ""
     close = _at_chance(clean)
     runs = "run is" if len(clean.runs) == 1 else "runs are"
     rest = f", and the clean {runs} {close}" if close else ""
     return [first, f"The {points(gap)} points between them are what the leaked captions{share} are worth{rest}."]
+
+
+def _apart(low: Group, high: Group) -> bool:
+    """Whether the intervals (or the spans of seeds) leave a gap; without them nothing is claimed."""
+    below, above = low.score("unseen_only_miou").high, high.score("unseen_only_miou").low
+    return below is not None and above is not None and below < above
 
 
 def _best(scored: list[Group], where: str) -> list[str]:

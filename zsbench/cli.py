@@ -25,6 +25,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise Refused(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted. What is finished is kept; the same command goes on.", err=True)
+            sys.exit(130)
         except OSError as error:
             if error.errno not in EXPECTED:
                 raise
@@ -234,7 +237,12 @@ def report(folders: tuple[Path, ...], out: Path) -> None:
     for root in roots:
         if not root.exists():
             raise UserError(f"no folder {root}; make runs first: zsbench run --method vilseg --split voc5")
-    click.echo(write_report(roots, out).text)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; choose a folder")
+    written = write_report(roots, out)
+    if not written.runs:
+        raise UserError(f"no finished run in {', '.join(map(str, roots))}; what was found stands in {written.page}")
+    click.echo(written.text)
 
 
 @main.command()

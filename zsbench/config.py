@@ -6,6 +6,7 @@ Fields are read from the method's dataclass, so a wrong name or value is refused
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -30,13 +31,16 @@ class Configured:
         return dataclasses.asdict(self.method)
 
 
-def configure(cls: type, given: Mapping[str, Any], kind: str) -> Configured:
-    """`cls` (a method's dataclass) with `given` fields; `kind` is the data's ("drawn" or "real")."""
+def configure(cls: type, given: Mapping[str, Any], kind: str, called: str = "NAME") -> Configured:
+    """`cls` (a method's dataclass) with `given` fields; `kind` is the data's ("drawn" or "real").
+
+    called: the method's name or file as the user wrote it, for errors.
+    """
     fields = {f.name: f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     for name in given:
         if name not in fields:
-            raise unknown("field", name, fields, f"zsbench show method {_name(cls)}")
+            raise unknown("field", name, fields, f"zsbench show method {called}")
     own = {name: parse(value, hints[name], name) for name, value in given.items()}
     drawn = getattr(cls, "drawn", {}) if kind == "drawn" else {}
     values = {name: departure.value for name, departure in drawn.items()} | own
@@ -58,10 +62,6 @@ def _departures(
                 {"field": name, "paper": None if name in why else field.default, "value": value, "reason": reason}
             )
     return rows
-
-
-def _name(cls: type) -> str:
-    return cls.__module__.rsplit(".", 1)[-1].replace("_", "-")
 
 
 def parse(value: Any, hint: Any, field: str) -> Any:
@@ -91,7 +91,7 @@ def _scalar(value: Any, kind: type, field: str) -> Any:
             number = float(str(value).replace("_", ""))
         except ValueError:
             number = float("nan")
-        if number == number and (kind is float or number.is_integer()):
+        if math.isfinite(number) and (kind is float or number.is_integer()):
             return kind(number)
     elif kind is str:
         return str(value)

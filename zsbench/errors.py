@@ -17,6 +17,8 @@ EXPECTED = {
     errno.EACCES: "permission denied",
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "not a folder",
+    errno.EEXIST: "is in the way",
+    errno.ELOOP: "a loop of links",
     errno.EISDIR: "is a folder, a file was expected",
 }
 

@@ -15,6 +15,7 @@ from zsbench.data.scenes import voc_palette
 from zsbench.evaluation import Evaluation
 from zsbench.image_counts import ImageCounts
 
+LAYERS = ("photo", "truth", "prediction")
 EACH = 2  # pictures per rule
 OUTSIDE = 96  # opacity of a prediction where nothing is scored
 

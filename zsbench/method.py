@@ -9,13 +9,14 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, is_dataclass
 from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from zsbench.errors import UserError, unknown
 from zsbench.supervision import Supervision
@@ -157,9 +158,8 @@ def load_method(name: str) -> LoadedMethod:
         return LoadedMethod(name, known[name].title, cls, _sha256(source))
     module_name = f"zsbench.methods.{path.stem}"
     sys.modules.pop(module_name, None)
-    return LoadedMethod(
-        name, known[name].title, _method_class(importlib.import_module(module_name), path), _sha256(path)
-    )
+    module = _executed(path, lambda: importlib.import_module(module_name))
+    return LoadedMethod(name, known[name].title, _method_class(module, path), _sha256(path))
 
 
 def _from_file(path: Path) -> LoadedMethod:
@@ -170,12 +170,27 @@ def _from_file(path: Path) -> LoadedMethod:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UserError(f"{path} is not Python: {error}") from error
+    _executed(path, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
     info = _info(path)
     return LoadedMethod(info.name, info.title, _method_class(module, path), _sha256(path))
+
+
+def _executed(path: Path, run: Callable[[], Any]) -> Any:
+    """Runs a method's module. What goes wrong in it is told with its line; the guard's refusals stay what they are."""
+    try:
+        return run()
+    except SyntaxError as error:
+        raise UserError(f"{path} is not Python: {error}") from error
+    except (Exception, SystemExit) as error:
+        if type(error).__name__ == "GuardError":
+            raise
+        own = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if Path(frame.filename).name == path.name
+        ]
+        where = f", line {own[-1]}" if own else ""
+        raise UserError(f"{path}{where}: {type(error).__name__}: {error}") from error
 
 
 def _method_class(module: ModuleType, path: Path) -> type:

@@ -65,7 +65,7 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not a readable record: {error}") from error
+        raise UserError(f"{path} is not a readable record ({error}); run it again with --force") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         found = record.get("schema") if isinstance(record, dict) else type(record).__name__
         raise UserError(f"{path} has record schema {found}, this zsbench reads {SCHEMA}; run it again with --force")

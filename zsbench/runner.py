@@ -7,6 +7,7 @@ not computed again; an unfinished folder is gone on with.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 import traceback
@@ -27,7 +28,7 @@ from zsbench.data.scenes import cache_folder
 from zsbench.data.view import guarded_view, refuse_masks
 from zsbench.errors import EXPECTED, UserError
 from zsbench.evaluation import Evaluation
-from zsbench.gallery import write_pictures
+from zsbench.gallery import LAYERS, write_pictures
 from zsbench.method import Job, Segmenter, load_method
 from zsbench.prompts import spoken_names
 from zsbench.record import FILE, read_record, write_record
@@ -61,7 +62,7 @@ def prepare(plan: Plan, method: str, split: Split, seed: int, given: Mapping[str
     _refuse_inside(plan)
     with closed(plan):
         loaded = load_method(method)
-        configured = configure(loaded.cls, given, plan.dataset.origin.kind)
+        configured = configure(loaded.cls, given, plan.dataset.origin.kind, method)
         supervision, corpus = configured.method.supervision, None
         refuse_masks(split, supervision)
         if supervision.captions:
@@ -80,7 +81,7 @@ def closed(plan: Plan) -> AbstractContextManager[None]:
 
 def _refuse_inside(plan: Plan) -> None:
     for folder in (*plan.dataset.protected, cache_folder()):
-        if plan.out.resolve().is_relative_to(folder.resolve()):
+        if Path(os.path.realpath(plan.out)).is_relative_to(os.path.realpath(folder)):
             raise UserError(
                 f"--out {plan.out} lies inside {folder}, which is closed while a method runs; choose another folder"
             )
@@ -93,7 +94,7 @@ def execute(run: Run) -> Outcome:
     with _alone(run.folder), closed(run.plan):
         if run.plan.force and distributed.rank() == 0:
             _clear(run.folder)
-        if distributed.agree((run.folder / FILE).exists()):
+        if distributed.agree(_finished(run.folder)):
             return _with(ended, status="cached", record=read_record(run.folder / FILE))
         try:
             return _with(ended, record=_fit_and_score(run))
@@ -104,6 +105,15 @@ def execute(run: Run) -> Outcome:
             if distributed.world() > 1:
                 raise  # the other processes wait in a collective: torchrun stops them when this one dies
             return _with(ended, status="failed", message=f"{type(error).__name__}: {error}")
+
+
+def _finished(folder: Path) -> bool:
+    """A record whose files are all there; where one was lost, the run is gone on with and writes them anew."""
+    if not (folder / FILE).exists():
+        return False
+    files = read_record(folder / FILE)["files"]
+    pictures = [picture[layer] for picture in files["pictures"] for layer in LAYERS]
+    return all((folder / name).is_file() for name in (files["per_image"], *pictures))
 
 
 def _clear(folder: Path) -> None:

@@ -125,7 +125,8 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     if chosen.data is None and named_data() is None:  # before half a minute of drawing, a look at what needs no data
         with locked(cache_folder()):
             for name in dict.fromkeys(chosen.method):
-                configure(load_method(name).cls, chosen.set, "drawn")
+                configure(load_method(name).cls, _given(name, chosen), "drawn", name)
+    _check_captions(chosen)
     dataset, root = open_data(chosen.data)
     plan = Plan(
         dataset, root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
@@ -167,7 +168,23 @@ def data_line(dataset: VocDataset) -> str:
 
 def _runs(plan: Plan, split: Split, chosen: Settings) -> list[Run]:
     pairs = [(name, seed) for name in dict.fromkeys(chosen.method) for seed in dict.fromkeys(chosen.seed)]
-    return [runner.prepare(plan, name, split, seed, chosen.set) for name, seed in pairs]
+    with runner.closed(plan):  # methods' modules are executed
+        given = {name: _given(name, chosen) for name, _ in pairs}
+    return [runner.prepare(plan, name, split, seed, given[name]) for name, seed in pairs]
+
+
+def _given(name: str, chosen: Settings) -> dict[str, Any]:
+    """The fields set for one method of several: those it has. A field that none of them has goes to all, to be refused."""
+    fields_of = {method: {f.name for f in fields(load_method(method).cls)} for method in dict.fromkeys(chosen.method)}
+    known = set().union(*fields_of.values())
+    return {field: value for field, value in dict(chosen.set).items() if field in fields_of[name] or field not in known}
+
+
+def _check_captions(chosen: Settings) -> None:
+    if chosen.captions is not None and not chosen.captions.strip():
+        raise UserError("--captions is empty: name a corpus, or leave the option out")
+    if chosen.caption_images is not None and not chosen.caption_images.is_dir():
+        raise UserError(f"--caption-images: no folder {chosen.caption_images}")
 
 
 def _execute(split: Split, runs: Sequence[Run], say: _Say) -> list[Outcome]:

@@ -75,7 +75,8 @@ def read_lines(path: Path, images: Path | None = None, name: str | None = None) 
 
 def read_coco(path: Path, images: Path | None = None) -> StoredCaptions:
     """COCO's captions JSON; for captions_train2017.json the images are looked for in a train2017 near by."""
-    return _indexed(path, _coco_rows(path), images or _coco_folder(path), path.name)
+    rows = list(_coco_rows(path))  # before a folder is looked for: the file itself may be no COCO captions
+    return _indexed(path, iter(rows), images or _coco_folder(path), path.name)
 
 
 def _indexed(path: Path, rows: Iterator[Row], images: Path, name: str) -> StoredCaptions:
@@ -228,5 +229,7 @@ def _coco_folder(path: Path) -> Path:
     near = [*(root / part for root in roots), *(root / "images" / part for root in roots)]
     found = next((folder for folder in near if folder.is_dir()), None)
     if found is None:
-        raise UserError(f"no folder of images for {path}: looked for {', '.join(map(str, near))}.")
+        raise UserError(
+            f"no folder of images for {path}: looked for {', '.join(map(str, near))}; name it with --caption-images."
+        )
     return found
