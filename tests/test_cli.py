@@ -138,6 +138,11 @@ def test_show_split_and_method(call: Call) -> None:
         (["--method", "vilseg", "--set", "nonsense"], ["--set nonsense", "FIELD=VALUE"]),
         (["--method", "vilseg", "--captions", "webb"], ["no caption corpus named 'webb'", "Did you mean 'web'"]),
         (["--method", "vilseg", "--captions", "absent.tsv"], ["no captions at absent.tsv"]),
+        (["--method", "vilseg", "--captions", ""], ["--captions is empty"]),
+        (["--method", "vilseg", "--caption-images", "absent"], ["no folder absent"]),
+        (["--method", "vilseg", "--set", "lr=inf"], ["lr = 'inf'", "a number was expected"]),
+        (["--method", "vilseg", "--set", "batch=1"], ["2 are the least"]),
+        (["--method", "vilseg", "--seed", "-1"], ["-1 is not in the range"]),
         (["--method", "vilseg", "--config", "absent.toml"], ["no config file at absent.toml"]),
         (["--method", "vilseg", "--device", "tpu"], ["'tpu' is not one of"]),
         (["--method", "vilseg", "--limit", "0"], ["0 is not in the range"]),
@@ -211,10 +216,41 @@ def test_a_split_that_names_a_class_twice(call: Call, scenes: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("def fit(:", ["is not Python"]), ("x = 1", ["must define one dataclass"])]
+    ("text", "words"),
+    [
+        ("def fit(:", ["is not Python"]),
+        ("x = 1", ["must define one dataclass"]),
+        ("x = 1\nimport absent_module", ["mine.py, line 2", "No module named 'absent_module'"]),
+        ("raise SystemExit(3)", ["mine.py, line 1", "SystemExit"]),
+    ],
 )
 def test_a_file_that_is_no_method(call: Call, scenes: Path, tmp_path: Path, text: str, words: list[str]) -> None:
     refused(call("run", "--data", scenes, "--method", write(tmp_path / "mine.py", text)), *words)
+
+
+def test_a_report_of_nothing_or_into_a_file(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused(call("report", tmp_path / "empty", "--out", tmp_path / "page"), "no finished run in")
+    refused(call("report", tmp_path / "empty", "--out", write(tmp_path / "file", "")), "is a file; choose a folder")
+
+
+def test_set_reaches_every_method_that_has_the_field(call: Call, scenes: Path) -> None:
+    fields = ["--set", "images=8", "--set", "steps=1", "--set", "batch=4", "--set", "warmup=0"]
+    result = call(
+        "run", "-m", TEMPLATE, "-m", "vilseg", "--data", scenes, "--limit", "2", "--json", "--device", "cpu", *fields
+    )
+    assert result.exit_code == 0, result.output + result.stderr
+    own, vilseg = (json.loads(line)["method"]["config_given"] for line in result.stdout.splitlines())
+    assert own == {"images": 8} and vilseg == {"steps": 1, "batch": 4, "warmup": 0}
+
+
+def test_interrupting_says_how_to_go_on(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zsbench.split.list_splits", interrupt)
+    result = call("list")
+    assert result.exit_code == 130 and "the same command goes on" in result.stderr
 
 
 def test_real_photographs_need_named_captions(call: Call, real_data: Path) -> None:

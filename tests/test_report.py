@@ -252,6 +252,22 @@ def test_half_a_run_folder_is_named(tmp_path: Path) -> None:
     assert not rows and "unfinished" in summary.left_out[0].why and "unfinished" in text
 
 
+def test_a_failed_run_is_called_failed(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs")
+    (folder / "record.json").unlink()
+    (folder / "error.txt").write_text("Traceback …\nValueError: boom\n")
+    summary, text, _ = report(tmp_path)
+    assert "failed: ValueError: boom" in summary.left_out[0].why and "ValueError: boom" in text
+
+
+def test_no_worth_is_claimed_where_spreads_overlap(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", corpus="drawn: web", level=0.24)
+    write_run(tmp_path / "runs", corpus="drawn: clean", level=0.31)
+    [board] = boards(read_runs([tmp_path / "runs"])[0])
+    told = " ".join(verdict(board))
+    assert "spreads overlap" in told and "are worth" not in told
+
+
 def test_two_records_with_one_key(tmp_path: Path) -> None:
     first = write_run(tmp_path / "runs")
     later = tmp_path / "runs" / "later"

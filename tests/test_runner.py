@@ -333,6 +333,17 @@ def test_a_finished_run_is_shown_and_made_again_by_force(dataset: VocDataset, tm
     assert not (first.folder / "leftover").exists()
 
 
+def test_a_run_that_lost_a_file_writes_it_anew(dataset: VocDataset, tmp_path: Path) -> None:
+    here = plan(dataset, tmp_path, limit=6)
+    first = execute(here)
+    picture = first.folder / record_of(first)["files"]["pictures"][0]["photo"]
+    picture.unlink()
+    again = execute(here)
+    assert again.status == "done" and picture.is_file()
+    assert record_of(again)["scores"] == record_of(first)["scores"]
+    assert execute(here).status == "cached"
+
+
 def test_a_failed_evaluation_goes_on_where_it_stopped(dataset: VocDataset, tmp_path: Path) -> None:
     fault = {"fault": "second batch, first time"}
     first = execute(plan(dataset, tmp_path), "broken", **fault)

@@ -104,6 +104,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         clip.build("ViT-B-32", str(file))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_pickle_with_code_is_not_opened(tmp_path: Path) -> None:
     import pickle
 
