@@ -10,13 +10,13 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass
 from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from zsbench.errors import UserError, unknown
 from zsbench.supervision import Supervision
@@ -146,7 +146,7 @@ def load_method(name: str) -> LoadedMethod:
     """The method of that name, or of a file (`./mine.py`). A file's module is executed anew: no state survives from
     an earlier run in the same process. Raises UserError for unknown names and files without a method."""
     if name.endswith(".py"):
-        return _from_file(Path(name))
+        return _from_file(Path(name), f"zsbench_method_{Path(name).stem}")
     known = list_methods()
     if name not in known:
         raise unknown("method", name, known, "zsbench list")
@@ -156,41 +156,36 @@ def load_method(name: str) -> LoadedMethod:
         cls = point.load()
         source = Path(str(sys.modules[cls.__module__].__file__))
         return LoadedMethod(name, known[name].title, cls, _sha256(source))
-    module_name = f"zsbench.methods.{path.stem}"
-    sys.modules.pop(module_name, None)
-    module = _executed(path, lambda: importlib.import_module(module_name))
-    return LoadedMethod(name, known[name].title, _method_class(module, path), _sha256(path))
+    return _from_file(path, f"zsbench.methods.{path.stem}")
 
 
-def _from_file(path: Path) -> LoadedMethod:
+def _from_file(path: Path, module_name: str) -> LoadedMethod:
     if not path.is_file():
         raise UserError(f"no method file at {path}")
-    module_name = f"zsbench_method_{path.stem}"
+    source, info = path.read_bytes(), _info(path)
+    cls = _method_class(_executed(source, path, module_name), path)
+    return LoadedMethod(info.name, info.title, cls, hashlib.sha256(source).hexdigest())
+
+
+def _executed(source: bytes, path: Path, module_name: str) -> ModuleType:
+    """A new module of exactly these bytes: the import system's cache would take a file that was edited within a second
+    for the old one. What goes wrong in it is told with its line; the guard's refusals stay what they are."""
     spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses look their module up
-    _executed(path, lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
-    info = _info(path)
-    return LoadedMethod(info.name, info.title, _method_class(module, path), _sha256(path))
-
-
-def _executed(path: Path, run: Callable[[], Any]) -> Any:
-    """Runs a method's module. What goes wrong in it is told with its line; the guard's refusals stay what they are."""
     try:
-        return run()
+        exec(compile(source, path, "exec"), vars(module))
     except SyntaxError as error:
         raise UserError(f"{path} is not Python: {error}") from error
     except (Exception, SystemExit) as error:
         if type(error).__name__ == "GuardError":
             raise
-        own = [
-            frame.lineno
-            for frame in traceback.extract_tb(error.__traceback__)
-            if Path(frame.filename).name == path.name
-        ]
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame.lineno for frame in frames if Path(frame.filename).name == path.name]
         where = f", line {own[-1]}" if own else ""
         raise UserError(f"{path}{where}: {type(error).__name__}: {error}") from error
+    return module
 
 
 def _method_class(module: ModuleType, path: Path) -> type:
