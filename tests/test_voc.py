@@ -152,8 +152,11 @@ def test_masks_that_are_linked_in_are_locked_under_both_names(voc: Path, tmp_pat
     elsewhere = tmp_path / "elsewhere"
     (voc / "SegmentationClass").rename(elsewhere)
     (voc / "SegmentationClass").symlink_to(elsewhere)
+    single = tmp_path / "single.jpg"  # one file linked in, deeper than the guard looks for links
+    (voc / "JPEGImages/a1.jpg").rename(single)
+    (voc / "JPEGImages/a1.jpg").symlink_to(single)
     with locked(*open_voc(voc).protected):
-        for file in (voc / "SegmentationClass/a1.png", elsewhere / "a1.png"):
+        for file in (voc / "SegmentationClass/a1.png", elsewhere / "a1.png", voc / "JPEGImages/a1.jpg"):
             with pytest.raises(GuardError):
                 file.read_bytes()
 

@@ -39,9 +39,8 @@ class Items:
         return self.size
 
     def fetch(self, positions: Sequence[int]) -> list[Any]:
-        places = [
-            int(position) for position in positions
-        ]  # the method's own code may run here, so before the door opens
+        # Before the door opens: `positions` may be the method's own iterable, and its code would run inside.
+        places = [int(position) for position in positions]
         with admitted():
             return self._fetch(places)
 
