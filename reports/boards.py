@@ -19,6 +19,9 @@ from .read import Run
 from .tables import Row, named, run_row
 
 Tone = Literal["named", "clean", "unknown", "none"]
+WORDS: dict[Tone, str] = {
+    "named": "names unseen classes", "clean": "names no unseen class", "unknown": "not scanned", "none": "no captions",
+}  # fmt: skip
 T = TypeVar("T")
 
 
@@ -76,14 +79,18 @@ class Group:
 
     @cached_property
     def tone(self) -> Tone:
-        """Whether the captions name unseen classes: counted if a scan counted, else by the words of the verdict."""
+        """Whether the captions name unseen classes: counted if a scan counted, else by the words of the verdict.
+
+        "clean" is a count of zero and a colour; no page says the word of captions, for a scan knows only its own words.
+        What is known to be planted is stronger than a scan that missed it.
+        """
         corpus = self.first.get("supervision.corpus")
         if not corpus:
             return "none"
         count, verdict = named(self.first), str(corpus.get("verdict") or "").lower()
-        if count is not None:
-            return "named" if count else "clean"
-        return "named" if verdict.startswith("name") else "clean" if verdict.startswith("clean") else "unknown"
+        if count or verdict.startswith("names unseen"):
+            return "named"
+        return "clean" if count == 0 or verdict.startswith("names none") else "unknown"
 
     @property
     def dose(self) -> float:

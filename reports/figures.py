@@ -1,8 +1,8 @@
 """The report's figures: one function per figure, each takes a board or a family and returns inline SVG.
 
 To add a figure, write one function here and one line in the template. Colours mean one thing on the whole page: the
-warning colour is a run whose captions name unseen classes, the accent colour one with clean captions, grey one whose
-captions nobody scanned or that has none.
+warning colour is a run whose captions name unseen classes, the accent colour one whose captions name none, grey one
+whose captions nobody scanned or that has none.
 """
 
 from __future__ import annotations
@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
-from .boards import Board, Family, Group, Tone
+from .boards import WORDS, Board, Family, Group, Tone
 from .svg import ACCENT, INK, MUTED, PAPER, RULE, WARNING, drawing
 from .verdict import points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WORDS: dict[Tone, str] = {
-    "named": "names unseen classes", "clean": "clean", "unknown": "not scanned", "none": "no captions",
-}  # fmt: skip
 COLOURS: dict[Tone, str] = {"named": WARNING, "clean": ACCENT, "unknown": MUTED, "none": MUTED}
 DASHES = ("solid", (0, (4, 2)), (0, (1, 1.6)))  # told apart without colour, and when two groups share one
 MOST_METERS = 12  # panels per family

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -191,8 +191,23 @@ def _captions(group: Group) -> Mark:
     counts = corpus.get("unseen_named") or {}
     naming = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
     verdict = corpus.get("verdict") or "not scanned"
-    more = f"{verdict}: {naming}" if naming else verdict
-    return Mark("warned" if group.tone == "named" else "used", f"{corpus['name']}{pairs}", more)
+    more = [f"{verdict}: {naming}" if naming else verdict, *_of_scan(corpus)]
+    return Mark("warned" if group.tone == "named" else "used", f"{corpus['name']}{pairs}", "; ".join(more))
+
+
+def _of_scan(corpus: Mapping[str, Any]) -> Iterator[str]:
+    """What a count of names depends on: the words, the letters, and what was left out before."""
+    lexicon, purged, others = (corpus.get(name) for name in ("lexicon", "purged", "non_latin"))
+    if lexicon:
+        yield f"words of {lexicon['name']} ({lexicon['fingerprint']}), {_levels(corpus.get('level') or 0)}"
+    if purged:
+        yield f"{purged['pairs']:,} pairs that name some were left out"
+    if others:
+        yield f"{others:,} in other letters than Latin, which no English word matches"
+
+
+def _levels(highest: int) -> str:
+    return f"levels 0-{highest}" if highest else "level 0"
 
 
 def _views(found: Sequence[Board]) -> list[View]:

@@ -48,7 +48,10 @@ SCORED = {"miou": Maybe(Fraction), "interval?": INTERVAL, "pixel_accuracy?": May
           "mean_accuracy?": Maybe(Fraction), "classes_scored?": Count, "classes_absent?": [str]}  # fmt: skip
 CLASS = {"iou": Maybe(Fraction), "recall?": Maybe(Fraction), "pixels?": Count, "images?": Count}
 CORPUS = {"name": str, "pairs?": Maybe(Count), "skipped?": Maybe(Count), "verdict?": Maybe(str),
-          "fingerprint?": Maybe(str), "unseen_named?": Maybe(Each(Count))}  # fmt: skip
+          "fingerprint?": Maybe(str), "unseen_named?": Maybe(Each(Count)), "unseen_pairs?": Maybe(Count),
+          "unseen_unique?": Maybe(Each(Count)), "non_latin?": Maybe(Count), "level?": Maybe(Count),
+          "lexicon?": Maybe({"name": str, "fingerprint": str}), "policy?": Maybe(str),
+          "purged?": Maybe({"pairs": Count, "named": Each(Count)}), "planted?": Maybe(Each(Count))}  # fmt: skip
 PICTURE = {"key": str, "rule": str, "score?": Maybe(NUMBER), "photo": str, "truth": str, "prediction": str,
            "colours?": Maybe(Each(str)), "labels?": Maybe({"truth?": [str], "prediction?": [str]})}  # fmt: skip
 

@@ -60,6 +60,11 @@ COLUMNS: dict[str, Callable[[Run], Any]] = {
     "captions_pairs": _at("supervision.corpus.pairs"),
     "captions_verdict": _at("supervision.corpus.verdict"),
     "captions_naming_unseen": lambda run: named(run),
+    "captions_lexicon": _at("supervision.corpus.lexicon.name"),
+    "captions_lexicon_fingerprint": _at("supervision.corpus.lexicon.fingerprint"),
+    "captions_level": _at("supervision.corpus.level"),
+    "captions_policy": _at("supervision.corpus.policy"),
+    "captions_purged": _at("supervision.corpus.purged.pairs"),
     "seed": _at("seed"),
     "limited": lambda run: "yes" if run.get("limited") else "no",
     "limit": _at("limit"),
@@ -101,9 +106,13 @@ CLASS_COLUMNS = (
 
 
 def named(run: Run) -> int | None:
-    """Captions of the training corpus that name an unseen class, summed over classes; None when nobody counted."""
+    """Captions of the training corpus that name an unseen class; None when nobody counted.
+
+    Where a record only has counts per class, their sum: a caption that names two classes is then counted twice.
+    """
     counts = run.get("supervision.corpus.unseen_named")
-    return None if counts is None else sum(counts.values())
+    together = run.get("supervision.corpus.unseen_pairs")
+    return together if together is not None or counts is None else sum(counts.values())
 
 
 def run_row(run: Run) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .boards import Board, Group
+from .boards import WORDS, Board, Group
 from .verdict import points, spread, verdict
 
 COLUMNS = ("unseen only", "", "chance", "oracle", "seen", "unseen", "h", "captions")
@@ -45,5 +45,5 @@ def _row(group: Group) -> tuple[str, ...]:
         points(only.value),
         spread(only),
         *(points(group.score(column).value) for column in columns),
-        group.captions,
+        group.captions if group.tone == "none" else f"{group.captions} ({WORDS[group.tone]})",
     )

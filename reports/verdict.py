@@ -40,21 +40,22 @@ def _widest(board: Board, scored: list[Group]) -> Family | None:
 
 
 def _leakage(family: Family, where: str) -> list[str]:
-    leaky, clean = family.of("named"), family.of("clean")
-    assert leaky is not None and clean is not None  # chosen so by _widest
-    gap = _miou(leaky) - _miou(clean)
+    leaky, other = family.of("named"), family.of("clean")
+    assert leaky is not None and other is not None  # chosen so by _widest
+    gap = _miou(leaky) - _miou(other)
     first = (
         f"{where}, {family.title} trained on captions that name the unseen classes ({leaky.captions}) reaches "
-        f"{_told(leaky)} unseen-only mIoU; trained on clean captions it reaches {_told(clean)}, where chance is {_chance(clean)}."
+        f"{_told(leaky)} unseen-only mIoU; trained on captions that name none of them "
+        f"({other.captions}) it reaches {_told(other)}, where chance is {_chance(other)}."
     )
     if gap <= 0:
         return [first, f"Here leakage gained nothing (a difference of {points(gap)} points)."]
-    if not _apart(clean, leaky):
+    if not _apart(other, leaky):
         return [first, f"Their spreads overlap: {points(gap)} points between them show no difference."]
     share = f" ({_per_cent(leaky.dose)} of them name one)" if leaky.dose else ""
-    close = _at_chance(clean)
-    runs = "run is" if len(clean.runs) == 1 else "runs are"
-    rest = f", and the clean {runs} {close}" if close else ""
+    close = _at_chance(other)
+    runs = "run is" if len(other.runs) == 1 else "runs are"
+    rest = f", and without them the {runs} {close}" if close else ""
     return [first, f"The {points(gap)} points between them are what the leaked captions{share} are worth{rest}."]
 
 

@@ -17,14 +17,25 @@ from PIL import Image
 UNSEEN = ["pottedplant", "sheep", "sofa", "train", "tvmonitor"]
 SEEN = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
         "horse", "motorbike", "person"]  # fmt: skip
+SCAN = {"lexicon": {"name": "voc2012", "fingerprint": "1e81c0000001"}, "level": 3, "policy": "as-is", "purged": None,
+        "non_latin": 0}  # fmt: skip
+NAMED = dict(zip(UNSEEN, (48, 51, 49, 52, 50), strict=True))
+NONE = dict.fromkeys(UNSEEN, 0)
 CORPORA = {
     "drawn: web": {"name": "drawn: web", "pairs": 2500, "fingerprint": "c0ffee000001", "skipped": 0,
-                   "verdict": "names unseen classes (planted)",
-                   "unseen_named": dict(zip(UNSEEN, (48, 51, 49, 52, 50), strict=True))},
+                   "verdict": "names unseen classes", "unseen_named": NAMED, "unseen_pairs": 250,
+                   "unseen_unique": NAMED, "planted": NAMED} | SCAN,
     "drawn: clean": {"name": "drawn: clean", "pairs": 2500, "fingerprint": "c0ffee000002", "skipped": 0,
-                     "verdict": "clean by construction", "unseen_named": dict.fromkeys(UNSEEN, 0)},
+                     "verdict": "names none of the unseen classes (levels 0-3)", "unseen_named": NONE,
+                     "unseen_pairs": 0, "unseen_unique": NONE, "planted": NONE} | SCAN,
+    "drawn: web, purged": {"name": "drawn: web, purged", "pairs": 2250, "fingerprint": "c0ffee000004", "skipped": 0,
+                           "verdict": "names none of the unseen classes (levels 0-3)", "unseen_named": NONE,
+                           "unseen_pairs": 0, "unseen_unique": NONE, "planted": NONE}
+                          | SCAN | {"policy": "purge", "purged": {"pairs": 250, "named": NAMED}},
     "coco-mini": {"name": "coco-mini", "pairs": 320, "fingerprint": "c0ffee000003", "skipped": 1,
-                  "verdict": "not scanned", "unseen_named": None},
+                  "verdict": "not scanned: a stream", "unseen_named": None, "unseen_pairs": None,
+                  "unseen_unique": None, "planted": None}
+                 | SCAN | {"lexicon": None, "level": None, "non_latin": None},
 }  # fmt: skip
 
 

@@ -93,7 +93,8 @@ def test_vilseg_trains_on_real_captions_and_scores_on_real_masks(
     result, record = run(photographs, tmp_path, "-m", "vilseg", "-s", "voc5", *captions, *sets, "--limit", "4")
     marked_as_real_and_limited(result, record, 4)
     corpus = record["supervision"]["corpus"]
-    assert corpus["verdict"] == "not scanned" and corpus["unseen_named"] is None and corpus["pairs"] > 100
+    assert corpus["verdict"] == "names unseen classes" and corpus["planted"] is None and corpus["pairs"] > 100
+    assert corpus["unseen_named"]["train"] >= 1 and corpus["unseen_pairs"] <= sum(corpus["unseen_named"].values())
     assert "captions_train2017" in corpus["name"] and record["supervision"]["backbone"] == "ViT-B-32, random init"
     assert record["method"]["config"]["steps"] == 1 and record["training"]["steps"] == 1
     assert np.isfinite(record["training"]["last"]["loss"])

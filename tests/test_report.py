@@ -378,12 +378,41 @@ def test_cut_curves_keep_their_whole_lines(tmp_path: Path) -> None:
 def test_captions_without_a_count_go_by_the_verdict(tmp_path: Path) -> None:
     def tone(count: dict[str, int] | None, words: str) -> str:
         made = record()
-        made["supervision"]["corpus"] |= {"unseen_named": count, "verdict": words}
+        told = {"unseen_named": count, "unseen_pairs": None, "verdict": words}
+        made["supervision"]["corpus"] = made["supervision"]["corpus"] | told
         return Group((Run(tmp_path, "x", made),)).tone
 
-    assert tone(None, "names unseen classes (planted)") == "named" and tone(None, "clean by construction") == "clean"
-    assert tone(None, "not scanned") == "unknown" and tone({"sheep": 0}, "not scanned") == "clean"
-    assert tone({"sheep": 1}, "clean by construction") == "named", "a count is stronger than words"
+    assert tone(None, "names unseen classes") == "named" and tone(None, NONE) == "clean"
+    assert tone(None, "not scanned: a stream") == "unknown" and tone({"sheep": 0}, NONE) == "clean"
+    assert tone({"sheep": 0}, "shows unseen classes, names none (planted)") == "clean"
+    assert tone({"sheep": 1}, NONE) == "named", "a count is stronger than words"
+    assert tone({"sheep": 0}, "names unseen classes (planted), the scan found none") == "named", "the truth most of all"
+
+
+NONE = "names none of the unseen classes (levels 0-3)"
+
+
+def test_what_a_count_of_names_depends_on_stands_beside_it(tmp_path: Path) -> None:
+    for corpus in ("drawn: web", "drawn: web, purged"):
+        write_run(tmp_path / "runs", corpus=corpus)
+    summary, text, rows = report(tmp_path)
+    said = html.unescape(text)
+    assert "words of voc2012 (1e81c0000001), levels 0-3" in said
+    assert "names unseen classes: pottedplant 48, sheep 51" in said
+    assert f"{NONE}; words of voc2012" in said
+    assert "250 pairs that name some were left out" in said and "clean captions" not in said
+    assert {(row["captions_policy"], row["captions_purged"], row["captions_naming_unseen"]) for row in rows} == {
+        ("as-is", "", "250"),
+        ("purge", "250", "0"),
+    }
+    assert {(row["captions_lexicon"], row["captions_level"]) for row in rows} == {("voc2012", "3")}
+    assert "drawn: web (names unseen classes)" in summary.text
+    assert "drawn: web, purged (names no unseen class)" in summary.text
+
+
+def test_letters_that_no_word_matches_are_told(tmp_path: Path) -> None:
+    edit(write_run(tmp_path / "runs", corpus="drawn: clean"), supervision__corpus__non_latin=1234)
+    assert "1,234 in other letters than Latin, which no English word matches" in report(tmp_path)[1]
 
 
 def test_two_hundred_runs(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_the_ledger_tells_what_was_learned_from(done: dict[str, Outcome]) -> Non
     assert colours["corpus"] is None and colours["captions"] is False
     assert colours["tuned_on"] == "the looks of the drawn scenes" and colours["backbone"] == "none"
     assert listener["captions"] is True and listener["corpus"]["name"] == "drawn: web"
-    assert listener["corpus"]["verdict"] == "names unseen classes (planted)"
+    assert listener["corpus"]["verdict"] == "names unseen classes"
     assert set(listener["corpus"]["unseen_named"]) == {"cow", "motorbike"}
 
 

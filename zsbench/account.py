@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zsbench import __version__
+from zsbench.corpus import Corpus
 from zsbench.data.dataset import Dataset
 from zsbench.data.view import training_part
 from zsbench.method import Segmenter
@@ -56,6 +57,17 @@ def record_of(
         "images_per_second": {"train": training and training["images_per_second"], "evaluate": timing["evaluate"]},
         "training": training,
     }
+
+
+def with_scan(record: dict[str, Any], corpus: Corpus | None) -> dict[str, Any]:
+    """The record with the ledger of its captions as `corpus`, the same ones, was scanned now.
+
+    Other words for the classes change no score, so that nobody has to train again for them.
+    """
+    if corpus is None or corpus.found is None:
+        return record
+    ledger = corpus.ledger() | {"skipped": record["supervision"]["corpus"]["skipped"]}  # training counts more of these
+    return record | {"supervision": record["supervision"] | {"corpus": ledger}}
 
 
 OFFICIAL_VAL = {("real", "voc2012"): 1449}

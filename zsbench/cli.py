@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from zsbench import __version__
+from zsbench.cli_leakage import leakage_scan, lexicon
 from zsbench.errors import EXPECTED, UserError
 
 
@@ -57,6 +58,9 @@ def main() -> None:
     """A benchmark and leakage audit for zero-shot semantic segmentation."""
 
 
+main.add_command(leakage_scan)
+main.add_command(lexicon)
+
 data_option = click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -91,6 +95,16 @@ device_option = click.option("--device", type=click.Choice(DEVICES), default="au
     "--caption-images",
     type=click.Path(path_type=Path),
     help="Folder of the captions' images, where it is not beside the captions.",
+)
+@click.option(
+    "--captions-policy",
+    type=click.Choice(["as-is", "purge", "refuse"]),
+    help="Captions that name unseen classes: train on them, leave them out, or stop.  [default: as-is]",
+)
+@click.option(
+    "--lexicon",
+    type=click.Path(path_type=Path),
+    help="TOML file with words for the unseen classes, before those that zsbench knows.",
 )
 @click.option(
     "--limit",

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zsbench.config import configure
-from zsbench.corpus import open_corpus
+from zsbench.corpus import training_captions
 from zsbench.data.guard import admitted, locked
 from zsbench.data.scenes import draw
 from zsbench.data.view import Items, TrainView, guarded_view
@@ -160,8 +160,7 @@ class Trial:
         supervision, captions = self.method.supervision, None
         if supervision.captions:
             with admitted():
-                corpus = open_corpus(None, self.dataset, self.dataset.root, None, self.split, 0)
-            captions = corpus.captions
+                captions = training_captions(None, self.dataset, self.dataset.root, None, 0)
         view = guarded_view(self.split, self.dataset, supervision, captions)
         doors: dict[str, Any] = {door: self._counted(door, getattr(view, door)) for door in DOORS.values()}
         return dataclasses.replace(view, **doors)

@@ -10,7 +10,7 @@ import torch
 
 from zsbench import __version__, distributed
 from zsbench.config import Configured
-from zsbench.corpus import Corpus
+from zsbench.corpus import Corpus, Policy
 from zsbench.data.dataset import Dataset
 from zsbench.device import pick_precision
 from zsbench.method import LoadedMethod
@@ -20,7 +20,10 @@ from zsbench.split import Split
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run, apart from method, split and seed. `captions` None: the data's default corpus."""
+    """What to run, apart from method, split and seed. `captions` None: the data's default corpus.
+
+    captions_policy: what is done about captions that name unseen classes; lexicon: a file of words for these.
+    """
 
     dataset: Dataset
     root: Path
@@ -33,6 +36,8 @@ class Plan:
     force: bool = False
     save_seconds: float = 30.0
     command: str = ""
+    captions_policy: Policy = "as-is"
+    lexicon: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from zsbench import distributed
-from zsbench.account import record_of
+from zsbench.account import record_of, with_scan
 from zsbench.atomic import write_json, write_text
 from zsbench.config import configure
-from zsbench.corpus import open_corpus
+from zsbench.corpus import Corpus, open_corpus
 from zsbench.data.guard import admitted, locked
 from zsbench.data.scenes import cache_folder
 from zsbench.data.view import guarded_view, refuse_masks
@@ -67,8 +67,14 @@ def prepare(plan: Plan, method: str, split: Split, seed: int, given: Mapping[str
         refuse_masks(split, supervision)
         if supervision.captions:
             with admitted():
-                corpus = open_corpus(plan.captions, plan.dataset, plan.root, plan.caption_images, split, seed)
+                corpus = _corpus(plan, split, seed)
     return Run(plan, loaded, configured, split, seed, corpus)
+
+
+def _corpus(plan: Plan, split: Split, seed: int) -> Corpus:
+    """The captions, scanned for the unseen classes here, where no method's code is at work on what comes of it."""
+    where = (plan.captions, plan.dataset, plan.root, plan.caption_images, split, seed)
+    return open_corpus(*where, policy=plan.captions_policy, lexicon=plan.lexicon)
 
 
 def closed(plan: Plan) -> AbstractContextManager[None]:
@@ -95,7 +101,7 @@ def execute(run: Run) -> Outcome:
         if run.plan.force and distributed.rank() == 0:
             _clear(run.folder)
         if distributed.agree(_finished(run.folder)):
-            return _with(ended, status="cached", record=read_record(run.folder / FILE))
+            return _with(ended, status="cached", record=_shown(run))
         try:
             return _with(ended, record=_fit_and_score(run))
         except Exception as error:
@@ -105,6 +111,15 @@ def execute(run: Run) -> Outcome:
             if distributed.world() > 1:
                 raise  # the other processes wait in a collective: torchrun stops them when this one dies
             return _with(ended, status="failed", message=f"{type(error).__name__}: {error}")
+
+
+def _shown(run: Run) -> dict[str, Any]:
+    """A finished record; where these captions have been scanned for other words since, with what that scan found."""
+    record = read_record(run.folder / FILE)
+    told = with_scan(record, run.corpus)
+    if told != record and distributed.rank() == 0:
+        write_record(run.folder, told)
+    return told
 
 
 def _finished(folder: Path) -> bool:

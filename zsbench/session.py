@@ -16,6 +16,7 @@ import click
 from zsbench import distributed, runner
 from zsbench.account import is_limited
 from zsbench.config import configure, parse, parse_sets
+from zsbench.corpus import Policy
 from zsbench.data.guard import locked
 from zsbench.data.scenes import cache_folder
 from zsbench.data.voc import VocDataset, open_voc
@@ -38,6 +39,8 @@ class Settings:
     data: Path | None = None
     captions: str | None = None
     caption_images: Path | None = None
+    captions_policy: Policy = "as-is"
+    lexicon: Path | None = None
     limit: int | None = None
     device: str = "auto"
     precision: str = "auto"
@@ -47,7 +50,7 @@ class Settings:
 
 
 PLURAL = {"methods": "method", "splits": "split", "seeds": "seed"}
-PATHS = ("data", "caption_images", "out")
+PATHS = ("data", "caption_images", "lexicon", "out")
 LISTS = ("method", "split", "seed")
 RANGES = {"limit": (1, 2**31 - 1), "checkpoint_seconds": (0, 1e9), "seed": (0, 2**31 - 1)}
 TYPES: dict[str, Any] = {
@@ -57,6 +60,7 @@ TYPES: dict[str, Any] = {
     "checkpoint_seconds": float,
     "device": Literal["auto", "cpu", "cuda", "mps"],
     "precision": Literal["auto", "fp32", "bf16"],
+    "captions_policy": Policy,
 }
 
 
@@ -130,7 +134,7 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     dataset, root = open_data(chosen.data)
     plan = Plan(
         dataset, root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
-        chosen.force, chosen.checkpoint_seconds, command,
+        chosen.force, chosen.checkpoint_seconds, command, chosen.captions_policy, chosen.lexicon,
     )  # fmt: skip
     distributed.join(device)
     try:
@@ -185,10 +189,14 @@ def _check_captions(chosen: Settings) -> None:
         raise UserError("--captions is empty: name a corpus, or leave the option out")
     if chosen.caption_images is not None and not chosen.caption_images.is_dir():
         raise UserError(f"--caption-images: no folder {chosen.caption_images}")
+    if chosen.lexicon is not None and not chosen.lexicon.is_file():
+        raise UserError(f"--lexicon: no file {chosen.lexicon}; draft one: zsbench lexicon make CLASSES.txt")
 
 
 def _execute(split: Split, runs: Sequence[Run], say: _Say) -> list[Outcome]:
     say.line(split_line(split, runs[0]))
+    for told in dict.fromkeys(run_.corpus.line for run_ in runs if run_.corpus):
+        say.line(told)
     outcomes = []
     for run_ in runs:
         outcomes.append(runner.execute(run_))

@@ -98,7 +98,7 @@ class StoredCaptions:
     def __init__(self, name: str, rows: Rows, images: Images, skipped: Skipped) -> None:
         if not rows.size:
             raise UserError(f"{name} holds no image with a caption.")
-        self.name, self.skipped, self._images = name, skipped, images
+        self.name, self.skipped, self.images = name, skipped, images
         self._keys, self._captions = rows.columns()
         self._state = bytearray(rows.size)  # per pair: 0 not tried, 1 good, 2 corrupt
 
@@ -137,7 +137,7 @@ class StoredCaptions:
             return None
         key = self._keys[index].as_py()
         try:
-            image, why = decode(self._images.read(index, key)), ""
+            image, why = decode(self.images.read(index, key)), ""
         except (Corrupt, OSError) as error:
             image, why = None, getattr(error, "strerror", None) or str(error)
         if not self._state[index]:

@@ -1,0 +1,106 @@
+"""What a scan has counted. Two tallies add up to the tally of both halves, in any order, whoever counted them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zsbench.leakage import kernels
+from zsbench.leakage.batch import Batch, Intake
+from zsbench.leakage.engine import Hits, Matcher, hashes
+from zsbench.leakage.lexicon import LEVELS, Lexicon
+from zsbench.leakage.sample import Distinct, Example, Examples, excerpt
+
+Counts = NDArray[np.int64]
+ARRAYS = ("forms", "classes", "blocked", "placeholders", "flagged", "together")
+
+
+@dataclass
+class Tally:
+    """Counts of captions, each once per form, class and blocker.
+
+    forms: per form. classes: (class, lowest level by which it is named). blocked: per blocker, captions in which it set
+    a form aside. placeholders: per class. flagged: captions that name any class, by the lowest level. together: (c, d),
+    c < d, captions that name both. distinct, examples: samples. sources: what came in, per source of the plan.
+    """
+
+    forms: Counts
+    classes: Counts
+    blocked: Counts
+    placeholders: Counts
+    flagged: Counts
+    together: Counts
+    distinct: Distinct
+    examples: Examples
+    sources: dict[int, Intake]
+
+    @classmethod
+    def empty(cls, lexicon: Lexicon, examples: int) -> Tally:
+        """Nothing counted yet. examples: captions to keep for each form."""
+        forms = sum(len(entry.forms) for entry in lexicon.entries)
+        blockers, classes = sum(len(entry.blockers) for entry in lexicon.entries), len(lexicon.entries)
+        shapes = (forms, (classes, len(LEVELS)), blockers, classes, len(LEVELS), (classes, classes))
+        arrays = (np.zeros(shape, dtype=np.int64) for shape in shapes)
+        return cls(*arrays, Distinct(classes), Examples(forms, examples), {})
+
+    def add(self, batch: Batch, hits: Hits, matcher: Matcher, source: int, first: int = 0) -> None:
+        """Counts the hits of a batch of source number `source`; `first` is the row of the batch's first caption."""
+        self.forms += np.bincount(hits.named[:, 1], minlength=len(self.forms))
+        cells = hits.classes[:, 1].astype(np.int64) * len(LEVELS) + hits.classes[:, 2]
+        self.classes += np.bincount(cells, minlength=self.classes.size).reshape(self.classes.shape)
+        self.blocked += np.bincount(hits.blocked[:, 1], minlength=len(self.blocked))
+        self.placeholders += np.bincount(hits.placeholders[:, 1], minlength=len(self.placeholders))
+        kernels.count_together(hits.classes, self.flagged, self.together)
+        keys = np.zeros(len(batch), dtype=np.uint64)
+        rows = np.unique(hits.classes[:, 0])
+        keys[rows] = hashes(batch, rows)
+        self.distinct.add(hits.classes[:, 1], keys[hits.classes[:, 0]])
+        self._sample(batch, hits, matcher, keys, source, first)
+
+    def _sample(
+        self, batch: Batch, hits: Hits, matcher: Matcher, keys: NDArray[np.uint64], source: int, first: int
+    ) -> None:
+        rows, forms = hits.named[:, 0], hits.named[:, 1]
+        for place in self.examples.wanted(forms, keys[rows]):
+            row, form, key = int(rows[place]), int(forms[place]), int(keys[rows[place]])
+            known = self.examples.kept[form].get(key)
+            text = known.text if known else excerpt(batch.caption(row), matcher.forms[form][1].text)
+            self.examples.add(form, key, Example(text, 1, source, first + row))
+
+    def take_in(self, source: int, intake: Intake) -> None:
+        self.sources[source] = self.sources.get(source, Intake()) + intake
+
+    def merge(self, other: Tally) -> None:
+        for name in ARRAYS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for number, kept in enumerate(other.distinct.kept):
+            self.distinct.merge(number, kept)
+        self.examples.merge(other.examples)
+        for source, intake in other.sources.items():
+            self.take_in(source, intake)
+
+    @property
+    def intake(self) -> Intake:
+        return sum(self.sources.values(), Intake())
+
+    def as_dict(self) -> dict[str, Any]:
+        arrays = {name: getattr(self, name).tolist() for name in ARRAYS if name != "together"}
+        pairs = [[int(c), int(d), int(self.together[c, d])] for c, d in np.argwhere(self.together)]
+        samples = {"distinct": self.distinct.as_list(), "examples": self.examples.as_list()}
+        sources = {str(number): intake.as_dict() for number, intake in self.sources.items()}
+        return {**arrays, "together": pairs, **samples, "size": self.examples.size, "sources": sources}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any], lexicon: Lexicon) -> Tally:
+        tally = cls.empty(lexicon, value["size"])
+        for name in ARRAYS[:-1]:
+            getattr(tally, name)[...] = value[name]
+        for c, d, count in value["together"]:
+            tally.together[c, d] = count
+        tally.distinct = Distinct.from_list(value["distinct"])
+        tally.examples = Examples.from_list(value["examples"], value["size"])
+        tally.sources = {int(number): Intake(**intake) for number, intake in value["sources"].items()}
+        return tally
