@@ -9,6 +9,7 @@ state goes on to a quiet twin at the next separator, so that it speaks once. A c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ class Automaton:
 
     symbols: (256,) uint16, byte -> symbol, with the bits above. folded: the same for text that is folded already, where
         bytes from 0x80 are letters. table: (states * width,) uint32, state + symbol -> state. start: state before a
-        caption. ending: states from here on mean that phrases end; the last of them, `row`, that a caption does.
+        caption. ending: states from here on mean that phrases end.
     outputs: phrases ending at ending state k are `output[outputs[k] : outputs[k + 1]]`. words: words of each phrase.
     """
 
@@ -40,7 +41,6 @@ class Automaton:
     width: int
     start: int
     ending: int
-    row: int
     outputs: NDArray[np.int32]
     output: NDArray[np.int32]
     words: NDArray[np.int32]
@@ -52,11 +52,13 @@ def build(phrases: Sequence[str]) -> Automaton:
     trie, ends = _trie([_spelled(phrase, folded) for phrase in phrases])
     goto, order, fail = _complete(trie, width)
     output = _all_outputs(ends, order, fail)
-    return _numbered(symbols, folded, goto, output, np.array([phrase.count(" ") + 1 for phrase in phrases], np.int32))
+    return _numbered(
+        symbols, folded, goto, order, output, np.array([phrase.count(" ") + 1 for phrase in phrases], np.int32)
+    )
 
 
 def _symbols(phrases: Sequence[str]) -> tuple[NDArray[np.uint16], NDArray[np.uint16], int]:
-    used = sorted(set("".join(phrases).encode()) - {32})
+    used = [byte for byte, _ in Counter("".join(phrases).encode()).most_common() if byte != 32]
     folded = np.full(256, SEPARATOR, dtype=np.uint16)
     folded[[b for b in range(256) if b >= 128 or chr(b).isalnum()]] = OTHER
     folded[used] = np.arange(FIRST_LETTER, FIRST_LETTER + len(used))
@@ -125,25 +127,29 @@ def _numbered(
     symbols: NDArray[np.uint16],
     folded: NDArray[np.uint16],
     goto: NDArray[np.int32],
+    order: list[int],
     output: dict[int, list[int]],
     words: NDArray[np.int32],
 ) -> Automaton:
-    """Quiet states first, among them the twins of the ending ones; then the ending states, then `row`."""
+    """Quiet states first, among them the twins of the ending ones; then the ending states, twice.
+
+    The second time for phrases that end with their caption: what follows begins anew.
+    """
     count, width = goto.shape
     loud = list(output)
     number = np.full(count, -1, dtype=np.int64)
     number[loud] = count + np.arange(len(loud))  # `count` quiet states: the quiet nodes, and a twin per loud one
-    quiet = np.flatnonzero(number < 0)
+    quiet = np.array([node for node in order if number[node] < 0])  # breadth first: what is met most lies together
     number[quiet] = np.arange(len(quiet))
     twin = np.arange(len(quiet), count)
-    table = np.empty((count + len(loud) + 1, width), dtype=np.int64)
+    table = np.empty((count + 2 * len(loud), width), dtype=np.int64)
     table[number] = number[goto]
     separators = [SEPARATOR, LESS, GREATER]
     table[number[loud][:, None], separators] = twin[:, None]
     table[twin] = table[number[loud]]
-    table[-1] = table[number[1]]
-    table[:, ROW] = len(table) - 1
-    offsets = np.cumsum([0, *(len(output[node]) for node in loud)])
+    table[:, ROW] = np.where(table[:, SEPARATOR] >= count, table[:, SEPARATOR] + len(loud), number[1])
+    table[count + len(loud) :] = table[number[1]]
+    offsets = np.cumsum([0, *(len(output[node]) for node in loud * 2)])
     return Automaton(
         symbols,
         folded,
@@ -151,8 +157,7 @@ def _numbered(
         width,
         int(number[1]) * width,
         count * width,
-        (len(table) - 1) * width,
         offsets.astype(np.int32),
-        np.array([phrase for node in loud for phrase in output[node]], dtype=np.int32),
+        np.array([phrase for node in loud * 2 for phrase in output[node]], dtype=np.int32),
         words,
     )

@@ -91,7 +91,8 @@ def _client(dask: Any, scheduler: str | None, workers: int) -> Iterator[Any]:
             return
     # No limit of memory: readers keep it flat by themselves, and a share of the machine's would be a guess.
     wanted = {"n_workers": workers, "threads_per_worker": 1, "processes": True, "memory_limit": 0}
-    silent = {"dashboard_address": None, "silence_logs": logging.ERROR}
+    page = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}  # a fixed port would be warned of when taken
+    silent = {"scheduler_kwargs": page, "silence_logs": logging.ERROR}
     with dask.LocalCluster(**wanted, **silent) as cluster, dask.Client(cluster, set_as_default=False) as client:
         yield client
 

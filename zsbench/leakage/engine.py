@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from zsbench.leakage import kernels
 from zsbench.leakage.automaton import Automaton, build
-from zsbench.leakage.batch import Batch, Intake, batch_of
+from zsbench.leakage.batch import Batch, Bytes, Intake, Places, batch_of
 from zsbench.leakage.lexicon import Form, Lexicon
-from zsbench.leakage.words import folded_rows, has_other_letters
+from zsbench.leakage.words import NEXT, folded_joined, has_other_letters
 
-LANES = 4
-ROOM = 1 << 14  # hits a lane has room for at first; a batch with more is walked again with enough
+LANES = 8
+ROOM = 1 << 14  # endings a lane has room for at first; a batch with more is walked again with enough
 
 Ints = NDArray[np.int32]
 
@@ -64,43 +64,44 @@ class Matcher:
         contested = [role[0] for role in roles if role[1] != kernels.FORM]
         self._blocking = np.isin(phrases, [text for _, text in self.blockers])
         self._reach = max((text.count(" ") + 1 for text in contested), default=1)
-        self._hits = np.empty((LANES, ROOM, 3), dtype=np.int32)
+        self._endings = np.empty((LANES, ROOM), dtype=np.uint64)
         self._text = np.empty(0, dtype=np.uint8)
 
     def copy(self) -> Matcher:
         """A matcher for another thread, with the same tables and buffers of its own."""
         other = object.__new__(Matcher)
         other.__dict__.update(self.__dict__)
-        other._hits, other._text = np.empty_like(self._hits), np.empty(0, dtype=np.uint8)
+        other._endings, other._text = np.empty_like(self._endings), np.empty(0, dtype=np.uint8)
         return other
 
     def scan(self, batch: Batch, intake: Intake) -> Hits:
         """The batch's hits; counts in `intake` what its letters were."""
-        rows, length, cuts, firsts = self._spelled(batch, intake)
-        counts = self._walk(length, cuts, firsts)
-        found = [self._resolved(self._hits[lane, : counts[lane]]) for lane in range(LANES)]
-        named, classes, blocked, placeholders = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        rows, stops = self._spelled(batch, intake)
+        named, classes, blocked, placeholders = self._resolved(self._hits(stops))
         for part in (named, classes, blocked, placeholders):
             part[:, 0] = rows[part[:, 0]]
         return Hits(named, classes, blocked, placeholders)
 
-    def _spelled(self, batch: Batch, intake: Intake) -> tuple[Ints, int, NDArray[np.uint64], Ints]:
-        """Fills the text with plain captions, then with folded ones; the batch's row of each, and the four lanes."""
+    def _spelled(self, batch: Batch, intake: Intake) -> tuple[Ints, Places]:
+        """Fills the text with plain captions, then with folded ones; the batch's row of each, and where each ends."""
         odd = np.empty(len(batch), dtype=np.uint8)
-        self._make_room(int((batch.ends - batch.starts).sum()) + 2 * len(batch))
-        spelled = kernels.spell(batch.data, batch.starts, batch.ends, self._automaton.symbols, self._text, odd)
+        self._make_room(int((batch.ends - batch.starts).sum()) + len(batch))
+        stops = np.empty(len(batch), dtype=np.int64)
+        symbols = self._automaton.symbols
+        length = int(kernels.spell(batch.data, batch.starts, batch.ends, symbols, self._text, stops, odd))
         intake.nul += int(np.count_nonzero(odd & 2))
         rows = np.flatnonzero(odd & 1)
-        extra = _folded(batch, rows, intake)
-        length = self._append(extra, spelled)
-        everything = np.concatenate([np.arange(len(batch)), rows]).astype(np.int32)
-        return everything, length, *_lanes(self._text[:length])
+        if not len(rows):
+            return np.arange(len(batch), dtype=np.int32), stops
+        more = self._append(_folded(batch, rows, intake), length)
+        return np.concatenate([np.arange(len(batch)), rows]).astype(np.int32), np.concatenate([stops, more])
 
-    def _append(self, extra: Batch, at: int) -> int:
-        self._make_room(at + int((extra.ends - extra.starts).sum()) + 2 * len(extra), keep=at)
-        odd = np.empty(len(extra), dtype=np.uint8)
+    def _append(self, extra: Batch, at: int) -> Places:
+        self._make_room(at + int((extra.ends - extra.starts).sum()) + len(extra), keep=at)
+        odd, stops = np.empty(len(extra), dtype=np.uint8), np.empty(len(extra), dtype=np.int64)
         place = self._text[at:]
-        return at + int(kernels.spell(extra.data, extra.starts, extra.ends, self._automaton.folded, place, odd))
+        kernels.spell(extra.data, extra.starts, extra.ends, self._automaton.folded, place, stops, odd)
+        return stops + at
 
     def _make_room(self, size: int, keep: int = 0) -> None:
         if len(self._text) < size:
@@ -108,15 +109,30 @@ class Matcher:
             bigger[:keep] = self._text[:keep]
             self._text = bigger
 
-    def _walk(self, length: int, cuts: NDArray[np.uint64], firsts: Ints) -> NDArray[np.int64]:
-        a, counts = self._automaton, np.zeros(LANES, dtype=np.int64)
-        text = self._text[:length]
-        rest = (a.table, *(np.uint64(n) for n in (a.width, a.start, a.ending, a.row)), a.outputs, a.output)
-        kernels.walk(text, cuts, firsts, *rest, self._hits, counts)
-        if counts.max() > self._hits.shape[1]:
-            self._hits = np.empty((LANES, int(counts.max()) * 5 // 4, 3), dtype=np.int32)
-            kernels.walk(text, cuts, firsts, *rest, self._hits, counts)
+    def _hits(self, stops: Places) -> Ints:
+        """All hits (row, phrase, place), in the order of the text."""
+        length = int(stops[-1]) if len(stops) else 0
+        firsts = np.searchsorted(stops, length * np.arange(LANES) // LANES, side="right")
+        cuts = np.append(np.where(firsts > 0, stops[firsts - 1], 0) if length else np.zeros(LANES), length)
+        counts = self._walk(self._text[:length], cuts.astype(np.uint64))
+        found = [self._expanded(self._endings[lane, : counts[lane]], stops, int(firsts[lane])) for lane in range(LANES)]
+        return np.concatenate(found)
+
+    def _walk(self, text: Bytes, cuts: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        a, counts = self._automaton, np.zeros(LANES, dtype=np.uint64)
+        start, ending = np.uint32(a.start), np.uint32(a.ending)
+        kernels.walk(text, cuts, a.table, start, ending, self._endings, counts)
+        if counts.max() > self._endings.shape[1]:
+            self._endings = np.empty((LANES, int(counts.max()) * 5 // 4), dtype=np.uint64)
+            kernels.walk(text, cuts, a.table, start, ending, self._endings, counts)
         return counts
+
+    def _expanded(self, endings: NDArray[np.uint64], stops: Places, first: int) -> Ints:
+        a = self._automaton
+        most = len(endings) * int(np.diff(a.outputs).max(initial=1))
+        hits = np.empty((most, 3), dtype=np.int32)
+        rest = (np.uint64(a.ending), np.uint64(a.width), a.outputs, a.output, hits)
+        return hits[: kernels.expand(endings, stops, first, *rest)]
 
     def _resolved(self, hits: Ints) -> tuple[Ints, Ints, Ints, Ints]:
         most = int((self._role_at[hits[:, 1] + 1] - self._role_at[hits[:, 1]]).sum())
@@ -146,7 +162,15 @@ def _by_phrase(phrases: list[str], roles: list[tuple[str, int, int, int, int]]) 
 
 def _folded(batch: Batch, rows: NDArray[np.intp], intake: Intake) -> Batch:
     """The captions of these rows as folded text."""
-    text = folded_rows([_decoded(batch.caption(int(row)), intake) for row in rows])
+    captions = [batch.caption(row) for row in rows.tolist()]
+    try:
+        joined = NEXT.encode().join(captions).decode("utf-8")
+        whole = joined.count(NEXT) == len(rows) - 1
+    except UnicodeDecodeError:
+        whole = False
+    if not whole:
+        joined = NEXT.join(_decoded(caption, intake).replace(NEXT, " ") for caption in captions)
+    text = folded_joined(joined)
     intake.non_latin += sum(has_other_letters(words) for words in text if not words.isascii())
     return batch_of(text)
 
@@ -157,23 +181,3 @@ def _decoded(raw: bytes, intake: Intake) -> str:
     except UnicodeDecodeError:
         intake.undecodable += 1
         return raw.decode("utf-8", errors="replace")
-
-
-def _lanes(text: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], Ints]:
-    """Where the four lanes begin and the text ends, at captions' ends, and the number of each lane's first caption."""
-    cuts, firsts = [0], [0]
-    for lane in range(1, LANES):
-        cuts.append(max(cuts[-1], _caption_end(text, len(text) * lane // LANES)))
-        firsts.append(firsts[-1] + int(np.count_nonzero(text[cuts[-2] : cuts[-1]] == kernels.ROW)))
-    return np.array([*cuts, len(text)], dtype=np.uint64), np.array(firsts, dtype=np.int32)
-
-
-def _caption_end(text: NDArray[np.uint8], at: int) -> int:
-    """The first place after the end of the caption around `at`; looks on in growing steps, for captions may be long."""
-    step = 256
-    while at < len(text):
-        ends = np.flatnonzero(text[at : at + step] == kernels.ROW)
-        if len(ends):
-            return at + int(ends[0]) + 1
-        at, step = at + step, step * 4
-    return len(text)

@@ -9,6 +9,7 @@ too: it is told broken when it is read, and the others still count.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,7 +20,7 @@ from zsbench.leakage import layout, read_columns, sources
 from zsbench.leakage.batch import Batch, Intake
 from zsbench.leakage.layout import Fragment
 from zsbench.leakage.read_arrow import plan_arrow, plan_parquet, read_arrow, read_parquet
-from zsbench.leakage.read_coco import plan_coco, read_coco
+from zsbench.leakage.read_coco import plan_coco, read_coco, without_captions
 from zsbench.leakage.read_folder import caption_files
 from zsbench.leakage.read_hub import is_hub, plan_streamed, read_streamed, saved
 from zsbench.leakage.read_lines import read_lines
@@ -28,6 +29,8 @@ from zsbench.leakage.read_tars import plan_tar, read_tar
 from zsbench.leakage.sources import Found, first_line
 
 __all__ = ["Fragment", "plan", "read"]
+
+log = logging.getLogger("zsbench")
 
 FRAGMENT = 64 << 20
 READERS: dict[str, Callable[[Fragment, Intake], Iterator[Batch]]] = {
@@ -69,6 +72,8 @@ def read(fragment: Fragment, intake: Intake) -> Iterator[Batch]:
     """
     _require_same(fragment)
     try:
+        if fragment.compression and fragment.stamp and not fragment.bytes:
+            raise OSError(f"the file is empty, not even {fragment.compression}")
         yield from READERS[fragment.format](fragment, intake)
     except (OSError, EOFError, ValueError) as error:  # Arrow's errors are among these
         intake.broken = f"{fragment.name}: {first_line(error)}"
@@ -87,6 +92,7 @@ class _Planner:
 
     def __init__(self, format: str | None, column: str | None, fragment_bytes: int):
         self.format, self.column, self.fragment_bytes = format, column, fragment_bytes
+        self.by_folder: set[str] = set()  # files that nobody named: one without captions is no mistake
 
     def files(self, spec: str) -> list[Found]:
         if spec == STDIN:
@@ -97,7 +103,10 @@ class _Planner:
         found, folder = sources.find(spec)
         if not found:
             raise UserError(f"no files at {spec}.")
-        return caption_files(spec, found) if folder and not self.format else found
+        if folder:
+            found = caption_files(spec, found, self.format)
+            self.by_folder.update(file.source for file in found)
+        return found
 
     def fragments(self, file: Found) -> list[Fragment]:
         if is_hub(file.source):
@@ -105,11 +114,14 @@ class _Planner:
         by_name, compression = layout.by_suffix(file.source)
         whole = Fragment(file.source, self.format or by_name or "", 0, 0, file.size, file.stamp)
         if whole.format in ("parquet", "arrow"):
+            if file.source == STDIN:
+                raise UserError(f"{whole.format} needs jumps and cannot come from standard input: give the file.")
             plan_columns = plan_parquet if whole.format == "parquet" else plan_arrow
             return plan_columns(whole, self.column, self.fragment_bytes)
         start = head(file.source)
         whole = replace(whole, compression=layout.by_magic(start) or compression, resumable=file.source != STDIN)
         start = expanded(start, whole.compression)
+        layout.refuse_pointer(whole.source, start)
         if whole.format == "tar":
             return [plan_tar(whole, start, self.column)]
         return self._texts(whole, start)
@@ -119,11 +131,19 @@ class _Planner:
             whole = replace(whole, format=self._format(whole, start))
         layout.refuse_foreign(whole.source, start)
         if whole.format == "json":
-            return [plan_coco(whole, self.column)]
+            return self._coco(whole)
         whole = self._with_column(whole, start)
         if whole.compression or whole.format == "csv" or not whole.bytes:
             return [whole]
         return _cut(whole, self.fragment_bytes)
+
+    def _coco(self, whole: Fragment) -> list[Fragment]:
+        fragment = plan_coco(whole, self.column)
+        if fragment is None and whole.source not in self.by_folder:
+            raise without_captions(whole.source, self.column)
+        if fragment is None:
+            log.warning("%s holds no captions and is left out", whole.source)
+        return [fragment] if fragment else []
 
     def _format(self, whole: Fragment, start: bytes) -> str:
         if whole.source == STDIN:

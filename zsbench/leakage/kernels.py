@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from zsbench.leakage.automaton import AMPERSAND, GREATER, LESS, NOT_ASCII, NUL, ROW, SEMICOLON, SEPARATOR
+from zsbench.leakage.automaton import AMPERSAND, GREATER, LESS, NOT_ASCII, NUL, ROW, SEMICOLON
 
 FORM, BLOCKER, KEEPER = 0, 1, 2
 NAMED, BLOCKED, PLACEHOLDER = 0, 1, 2
@@ -24,8 +24,8 @@ compiled: Any = njit(nogil=True, cache=True, boundscheck=False)
 
 
 @compiled
-def spell(data, starts, ends, symbols, out, odd):  # type: ignore[no-untyped-def]
-    """Writes every caption as symbols, ended by SEPARATOR and ROW, into `out`; returns how far.
+def spell(data, starts, ends, symbols, out, stops, odd):  # type: ignore[no-untyped-def]
+    """Writes every caption as symbols, ended by one ROW, into `out`; `stops` gets the place after it. Returns the last.
 
     A caption with bytes beyond ASCII or a character reference is left empty and marked in `odd` for the fold; bit 1 of
     `odd` tells of a NUL.
@@ -42,76 +42,111 @@ def spell(data, starts, ends, symbols, out, odd):  # type: ignore[no-untyped-def
         odd[i] = (1 if seen & U16(NOT_ASCII) or reference else 0) | (2 if seen & U16(NUL) else 0)
         if odd[i] & 1:
             at = begin
-        out[at], out[at + ONE] = SEPARATOR, ROW
-        at += U64(2)
+        out[at] = ROW
+        at += ONE
+        stops[i] = at
     return at
 
 
 @compiled
-def _emit(state, place, row, ending, width, outputs, output, hits, count):  # type: ignore[no-untyped-def]
-    k = (state - ending) // width
-    for o in range(outputs[k], outputs[k + ONE]):
-        if count < len(hits):
-            hits[count, 0], hits[count, 1], hits[count, 2] = row, output[o], place
-        count += 1
-    return count
+def _put(endings, count, state, place):  # type: ignore[no-untyped-def]
+    if count < len(endings):
+        endings[count] = (U64(state) << U64(32)) | place
+    return count + ONE
 
 
 @compiled
-def _lane(text, begin, end, row, state, table, width, ending, last, outputs, output, hits, count):  # type: ignore[no-untyped-def]
-    """The rest of a lane, from `state` on. Returns how many hits there are, which may be more than there is room for."""
-    for i in range(begin, end):
+def _lane(text, at, end, state, table, ending, endings, count):  # type: ignore[no-untyped-def]
+    """The rest of a lane, from `state` on."""
+    for i in range(at, end):
         state = table[state + text[i]]
         if state >= ending:
-            if state == last:
-                row += 1
-            else:
-                count = _emit(state, i, row, ending, width, outputs, output, hits, count)
+            count = _put(endings, count, state, i)
     return count
 
 
 @compiled
-def walk(text, cuts, firsts, table, width, start, ending, last, outputs, output, hits, counts):  # type: ignore[no-untyped-def]
-    """The automaton over four lanes at once; one alone would wait for memory at every byte, as each state needs the last.
+def walk(text, cuts, table, start, ending, endings, counts):  # type: ignore[no-untyped-def]
+    """The automaton over eight lanes at once; one alone would wait for memory at every byte, as a state needs the last.
 
-    Lane k reads text[cuts[k] : cuts[k + 1]], whose first caption has number firsts[k], and fills hits[k] (row, phrase,
-    place of the separator after it) and counts[k].
+    Lane k reads text[cuts[k] : cuts[k + 1]] and fills endings[k] with (state << 32) + place of the separator, and
+    counts[k], which may be more than there is room for.
     """
-    a, b, c, d = start, start, start, start
-    ra, rb, rc, rd = firsts[0], firsts[1], firsts[2], firsts[3]
-    na, nb, nc, nd = 0, 0, 0, 0
-    ha, hb, hc, hd = hits[0], hits[1], hits[2], hits[3]
-    ia, ib, ic, id_, end = cuts[0], cuts[1], cuts[2], cuts[3], cuts[4]
-    shortest = min(ib - ia, ic - ib, id_ - ic, end - id_)
+    a = b = c = d = e = f = g = h = start
+    na = nb = nc = nd = ne = nf = ng = nh = U64(0)
+    ia, ib, ic, id_, ie, if_, ig, ih, end = (
+        cuts[0],
+        cuts[1],
+        cuts[2],
+        cuts[3],
+        cuts[4],
+        cuts[5],
+        cuts[6],
+        cuts[7],
+        cuts[8],
+    )
+    ea, eb, ec, ed, ee, ef, eg, eh = (
+        endings[0],
+        endings[1],
+        endings[2],
+        endings[3],
+        endings[4],
+        endings[5],
+        endings[6],
+        endings[7],
+    )
+    shortest = min(ib - ia, ic - ib, id_ - ic, ie - id_, if_ - ie, ig - if_, ih - ig, end - ih)
     for i in range(shortest):
         a = table[a + text[ia + i]]
         b = table[b + text[ib + i]]
         c = table[c + text[ic + i]]
         d = table[d + text[id_ + i]]
+        e = table[e + text[ie + i]]
+        f = table[f + text[if_ + i]]
+        g = table[g + text[ig + i]]
+        h = table[h + text[ih + i]]
         if a >= ending:
-            if a == last:
-                ra += 1
-            else:
-                na = _emit(a, ia + i, ra, ending, width, outputs, output, ha, na)
+            na = _put(ea, na, a, ia + i)
         if b >= ending:
-            if b == last:
-                rb += 1
-            else:
-                nb = _emit(b, ib + i, rb, ending, width, outputs, output, hb, nb)
+            nb = _put(eb, nb, b, ib + i)
         if c >= ending:
-            if c == last:
-                rc += 1
-            else:
-                nc = _emit(c, ic + i, rc, ending, width, outputs, output, hc, nc)
+            nc = _put(ec, nc, c, ic + i)
         if d >= ending:
-            if d == last:
-                rd += 1
-            else:
-                nd = _emit(d, id_ + i, rd, ending, width, outputs, output, hd, nd)
-    counts[0] = _lane(text, ia + shortest, ib, ra, a, table, width, ending, last, outputs, output, ha, na)
-    counts[1] = _lane(text, ib + shortest, ic, rb, b, table, width, ending, last, outputs, output, hb, nb)
-    counts[2] = _lane(text, ic + shortest, id_, rc, c, table, width, ending, last, outputs, output, hc, nc)
-    counts[3] = _lane(text, id_ + shortest, end, rd, d, table, width, ending, last, outputs, output, hd, nd)
+            nd = _put(ed, nd, d, id_ + i)
+        if e >= ending:
+            ne = _put(ee, ne, e, ie + i)
+        if f >= ending:
+            nf = _put(ef, nf, f, if_ + i)
+        if g >= ending:
+            ng = _put(eg, ng, g, ig + i)
+        if h >= ending:
+            nh = _put(eh, nh, h, ih + i)
+    counts[0] = _lane(text, ia + shortest, ib, a, table, ending, ea, na)
+    counts[1] = _lane(text, ib + shortest, ic, b, table, ending, eb, nb)
+    counts[2] = _lane(text, ic + shortest, id_, c, table, ending, ec, nc)
+    counts[3] = _lane(text, id_ + shortest, ie, d, table, ending, ed, nd)
+    counts[4] = _lane(text, ie + shortest, if_, e, table, ending, ee, ne)
+    counts[5] = _lane(text, if_ + shortest, ig, f, table, ending, ef, nf)
+    counts[6] = _lane(text, ig + shortest, ih, g, table, ending, eg, ng)
+    counts[7] = _lane(text, ih + shortest, end, h, table, ending, eh, nh)
+
+
+@compiled
+def expand(endings, stops, first, ending, width, outputs, output, hits):  # type: ignore[no-untyped-def]
+    """What a lane's endings mean: hits (row, phrase, place of the separator after it), in the order of their places.
+
+    `first` is the lane's first caption. Returns how many hits there are.
+    """
+    row, count = first, 0
+    for e in range(len(endings)):
+        place = endings[e] & U64(0xFFFFFFFF)
+        while stops[row] <= place:
+            row += 1
+        k = ((endings[e] >> U64(32)) - ending) // width
+        for o in range(outputs[k], outputs[k + ONE]):
+            hits[count, 0], hits[count, 1], hits[count, 2] = row, output[o], place
+            count += 1
+    return count
 
 
 @compiled

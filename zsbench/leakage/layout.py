@@ -149,7 +149,6 @@ def refuse_foreign(source: str, head: bytes) -> None:
     start = head.removeprefix(BOM).lstrip()[:50].lower()
     if start.startswith((b"<!doctype html", b"<html")):
         raise UserError(f"{source} is a page of HTML, not a file of captions: fetch it again.")
-    refuse_pointer(source, head)
 
 
 def refuse_pointer(source: str, head: bytes) -> None:

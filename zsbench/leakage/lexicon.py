@@ -22,7 +22,8 @@ from zsbench.split import Split
 
 LEVELS = ("the data set's string", "inflection or spelling", "synonym", "kind", "brand, part or vague word")
 DEFAULT_LEVEL = 3
-SAME_NAMES = {"context60": "context59", "context33": "context59"}  # smaller universes with the same strings
+# Universes made of others, the first that knows a name going before.
+MADE_OF = {"context60": ("context59",), "context33": ("context59", "voc2012")}
 SHIPPED = Path(str(resources.files("zsbench.splits"))) / "lexicon"
 
 
@@ -99,8 +100,7 @@ def load_lexicon(universe: str, names: Sequence[str], level: int = DEFAULT_LEVEL
 
     Raises UserError for a file that is not valid or not confirmed, and for a class that no file knows.
     """
-    data_set = SAME_NAMES.get(universe, universe)
-    tables = _shipped(data_set) | (user_tables(file, data_set) if file else {})
+    tables = _shipped(universe) | (user_tables(file, universe) if file else {})
     missing = [name for name in names if name not in tables]
     if missing:
         raise UserError(
@@ -111,12 +111,18 @@ def load_lexicon(universe: str, names: Sequence[str], level: int = DEFAULT_LEVEL
     return Lexicon(name, level, tuple(_entry(class_name, tables[class_name], level) for class_name in names))
 
 
-def user_tables(file: Path, data_set: str = "") -> dict[str, Table]:
-    """Class name -> table of a user's file, as a scan reads it. Raises UserError with the table and key at fault."""
-    tables, confirmed = written_tables(file, data_set)
-    if not confirmed:
-        raise UserError(f"{file} is a draft: read it, mend it, and set `confirmed = true` at its top.")
-    return {name: _flat(table) for name, table in tables.items()}
+def user_tables(file: Path, universe: str = "") -> dict[str, Table]:
+    """Class name -> table of a user's file, as a scan reads it. Raises UserError with the table and key at fault.
+
+    universe: its names, where tables have `classes`; without one, all names.
+    """
+    found: dict[str, Table] = {}
+    for data_set in reversed(MADE_OF.get(universe, (universe,))):
+        tables, confirmed = written_tables(file, data_set)
+        if not confirmed:
+            raise UserError(f"{file} is a draft: read it, mend it, and set `confirmed = true` at its top.")
+        found |= tables
+    return {name: _flat(table) for name, table in found.items()}
 
 
 @lru_cache
@@ -127,14 +133,17 @@ def shipped_tables() -> dict[str, Table]:
 
 def written_shipped(universe: str) -> dict[str, Table]:
     """Class name of a data set -> table as the shipped files have it."""
-    data_set = SAME_NAMES.get(universe, universe)
-    tables = shipped_tables().values()
-    return {table["classes"][data_set]: table for table in tables if data_set in table.get("classes", {})}
+    return {
+        table["classes"][data_set]: table
+        for data_set in reversed(MADE_OF.get(universe, (universe,)))
+        for table in shipped_tables().values()
+        if data_set in table.get("classes", {})
+    }
 
 
 @lru_cache
-def _shipped(data_set: str) -> dict[str, Table]:
-    return {name: _flat(table) for name, table in written_shipped(data_set).items()}
+def _shipped(universe: str) -> dict[str, Table]:
+    return {name: _flat(table) for name, table in written_shipped(universe).items()}
 
 
 def entry_of(name: str, table: Table, level: int = DEFAULT_LEVEL) -> Entry:

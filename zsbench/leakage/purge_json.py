@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from zsbench.leakage.batch import Bytes, Places
+from zsbench.leakage.batch import Bytes
 from zsbench.leakage.fragments import Fragment
 from zsbench.leakage.purge_lines import compressed
 from zsbench.leakage.purge_verdicts import Mask, Masks, Verdicts, disagreement
@@ -49,12 +48,12 @@ def _past_value(data, at):  # type: ignore[no-untyped-def]
                 at += 2 if data[at] == BACKSLASH else 1
             if depth == 0:
                 return min(at + 1, data.size)
-        elif byte == OPEN or byte == OPEN_LIST:
+        elif byte in (OPEN, OPEN_LIST):
             depth += 1
-        elif byte == CLOSE or byte == CLOSE_LIST or byte == COMMA or byte <= 32:
+        elif byte in (CLOSE, CLOSE_LIST, COMMA) or byte <= 32:
             if depth == 0:
                 return at
-            if byte == CLOSE or byte == CLOSE_LIST:
+            if byte in (CLOSE, CLOSE_LIST):
                 depth -= 1
                 if depth == 0:
                     return at + 1
@@ -116,18 +115,18 @@ class JsonList:
 def rewrite_json(verdicts: Verdicts, part: Path, drop_images: bool = False) -> dict[str, Any]:
     """Writes a COCO file without the annotations that go; tells how many images lost all their captions."""
     fragment = verdicts.fragments[0]
+    kept = Masks(verdicts).take(FOREVER)  # reads it to its end first: only what is whole is taken apart below
     with _mapped(fragment, part) as data:
         lists = top_lists(data)
-        if "annotations" not in lists:
+        annotations = lists.get("annotations") or JsonList(data, len(data))
+        if len(annotations) != len(kept):
             raise disagreement(fragment.source)
-        annotations = lists["annotations"]
-        masks = Masks(verdicts)
-        kept = masks.exactly(len(annotations), fragment.source)
-        masks.finish(fragment.source)
         bare = _bare_images(annotations, kept)
         cuts, dropped = list(annotations.cuts(kept)), 0
         if drop_images and "images" in lists:
-            staying = np.array([_key(image.get("id")) not in bare for image in lists["images"].values()], dtype=np.bool_)
+            staying = np.array(
+                [_key(image.get("id")) not in bare for image in lists["images"].values()], dtype=np.bool_
+            )
             cuts, dropped = sorted([*cuts, *lists["images"].cuts(staying)]), int(np.count_nonzero(~staying))
         with compressed(part, fragment.compression) as file:
             _write_without(data, cuts, file.write)
@@ -150,7 +149,7 @@ def _key(value: Any) -> Any:
 
 
 def _write_without(data: Bytes, cuts: list[tuple[int, int]], write: Callable[[Any], Any]) -> None:
-    view, at = memoryview(data), 0
+    view, at = data.data, 0
     for start, end in [*cuts, (len(data), len(data))]:
         for begin in range(at, start, 1 << 24):
             write(view[begin : min(begin + (1 << 24), start)])
@@ -192,26 +191,20 @@ def _mapped(fragment: Fragment, part: Path) -> Iterator[Bytes]:
     plain = part.with_suffix(".plain")
     try:
         with open_stream(fragment.source, fragment.compression) as stream, plain.open("wb") as file:
-            shutil.copyfileobj(_Readable(stream), file, 1 << 20)
+            buffer = bytearray(1 << 20)
+            while got := stream.fill(memoryview(buffer)):
+                file.write(memoryview(buffer)[:got])
         with _map(plain) as data:
             yield data
     finally:
         plain.unlink(missing_ok=True)
 
 
-class _Readable:
-    """A stream with the method that copying asks for."""
-
-    def __init__(self, stream: Any):
-        self._stream = stream
-
-    def read(self, size: int) -> bytes:
-        buffer = bytearray(size)
-        return bytes(memoryview(buffer)[: self._stream.fill(memoryview(buffer))])
-
-
 @contextmanager
 def _map(path: Path) -> Iterator[Bytes]:
+    if not path.stat().st_size:
+        yield np.empty(0, dtype=np.uint8)
+        return
     with path.open("rb") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     yield np.frombuffer(mapped, dtype=np.uint8)

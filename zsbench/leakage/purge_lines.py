@@ -51,7 +51,7 @@ def _copy(batch: Batch, kept: Mask, file: Any) -> int:
     """Writes the kept records of a batch; the number of bytes of all of them."""
     assert batch.records is not None, "a reader of lines tells where its records lie"
     starts, ends = batch.records
-    data = memoryview(np.ascontiguousarray(batch.data))
+    data = batch.data.data
     begins, stops = _runs(starts, ends, kept)
     for begin, stop in zip(begins.tolist(), stops.tolist(), strict=True):
         file.write(data[begin:stop])

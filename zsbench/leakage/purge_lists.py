@@ -70,7 +70,10 @@ def join_rows(parts: Sequence[Path], out: Path) -> None:
 
 def list_keys(verdicts: Verdicts, removed: Path, kept: Path) -> dict[str, Any]:
     """Writes the keys of the records that go to `removed`, of those that stay to `kept`."""
-    with removed.open("w", encoding="utf-8", newline="\n") as go, kept.open("w", encoding="utf-8", newline="\n") as stay:
+    with (
+        removed.open("w", encoding="utf-8", newline="\n") as go,
+        kept.open("w", encoding="utf-8", newline="\n") as stay,
+    ):
         for batch, mask in verdicts:
             if batch.keys is None:
                 raise UserError(f"{verdicts.fragments[0].source} has no keys to list; list rows: --purge mask")

@@ -1,4 +1,4 @@
-"""Where a purged corpus goes: names below the output folder, and folders that are refused.
+"""Where a purged corpus goes: names below the output folder, and which folders are taken or refused.
 
 Choices: files keep the names that they have below the folder that holds them all. No name leads out of the output
 folder, whatever an address says, and no input is ever written to or mixed with the output.
@@ -6,13 +6,18 @@ folder, whatever an address says, and no input is ever written to or mixed with 
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
+import shutil
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
+from zsbench.atomic import write_json
 from zsbench.errors import UserError
+from zsbench.leakage.layout import Fragment
 from zsbench.leakage.sources import is_uri
 
 MANIFEST, MASK, REMOVED, KEPT, STATE = "manifest.json", "keep.parquet", "remove.txt", "keep.txt", ".purge"
@@ -42,8 +47,7 @@ def _parts(source: str) -> tuple[str, ...]:
         address = urlsplit(source)
         path = posixpath.normpath("/" + address.path.replace("\\", "/"))
         return tuple(part for part in (address.netloc, *PurePosixPath(path).parts[1:]) if part)
-    path = Path(os.path.normpath(Path(source).absolute()))
-    return path.parts[1:]
+    return Path(os.path.normpath(Path(source).absolute())).parts[1:]
 
 
 def _shared(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
@@ -72,9 +76,49 @@ def refuse_inputs(out: Path, sources: Sequence[str]) -> None:
     if len(files) > 1:  # a folder of captions, which would be read together with what is written into it
         folder = Path(os.path.commonpath([file.parent for file in files])).resolve()
         if place.is_relative_to(folder):
-            raise UserError(f"{out} lies in the corpus ({folder}), which would then hold both; choose a folder beside it.")
+            raise UserError(
+                f"{out} lies in the corpus ({folder}), which would then hold both; choose a folder beside it."
+            )
 
 
 def _local(source: str) -> Path | None:
     path = Path(source)
     return path if path.is_absolute() and not is_uri(source) else None
+
+
+def opened(out: Path, key: str, fragments: Sequence[Fragment]) -> dict[str, Any] | None:
+    """Makes the output folder ready for the purge with this key; its manifest where it is done already.
+
+    fragments: one of each source. Raises UserError for a folder that holds an input, or anything but this purge.
+    """
+    refuse_inputs(out, [fragment.source for fragment in fragments])
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file; a purge is written into a folder.")
+    manifest, begun = _read(out / MANIFEST), _read(out / STATE / "key.json")
+    stamps = [fragment.stamp for fragment in fragments]
+    if manifest.get("key") == key and all(stamps) and stamps == [entry["stamp"] for entry in manifest["files"]]:
+        return _whole(out, manifest)
+    if begun.get("key") == key and not manifest:
+        return None
+    if out.is_dir() and any(out.iterdir()):
+        what = "a purge of other captions, or with other words or options" if manifest or begun else "something else"
+        raise UserError(f"{out} holds {what}: choose another folder, or remove it.")
+    write_json(out / STATE / "key.json", {"key": key})
+    return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _whole(out: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    for entry in (*manifest["files"], *manifest["lists"]):
+        path, size = below(out, entry["output"]), entry["output_bytes"]
+        if size is not None and (not path.is_file() or path.stat().st_size != size):
+            raise UserError(f"{path} is not what its purge wrote: remove {out} and purge again.")
+    shutil.rmtree(out / STATE, ignore_errors=True)
+    return manifest

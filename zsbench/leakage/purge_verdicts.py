@@ -44,7 +44,9 @@ class Verdicts:
             self._tell(fragment.bytes, told)
             self.over_long += intake.over_long
             if intake.broken:
-                raise UserError(f"{intake.broken}: it is not purged, for what follows is not known; fetch it again.")
+                raise UserError(
+                    f"{intake.broken}; it is not purged, for not all of it could be judged. Mend it or fetch it again."
+                )
 
     def _judged(self, batch: Batch, intake: Intake) -> Mask:
         hits = self._matcher.scan(batch, intake)
@@ -77,18 +79,21 @@ class Masks:
 
     def __init__(self, verdicts: Verdicts):
         self._masks = (mask for _, mask in verdicts)
-        self._rest = np.zeros(0, dtype=np.bool_)
+        self._rest: Mask = np.zeros(0, dtype=np.bool_)
 
     def take(self, count: int) -> Mask:
         """The verdicts on the next `count` records; fewer where there are no more."""
-        parts, missing = [], count
-        while missing:
-            if not len(self._rest) and (more := next(self._masks, None)) is None:
-                break
-            self._rest = self._rest if len(self._rest) else more
-            parts.append(self._rest[:missing])
-            self._rest, missing = self._rest[missing:], missing - len(parts[-1])
-        return np.concatenate([np.zeros(0, dtype=np.bool_), *parts])
+        parts = [np.zeros(0, dtype=np.bool_)]
+        while count:
+            if not len(self._rest):
+                more = next(self._masks, None)
+                if more is None:
+                    break
+                self._rest = more
+            parts.append(self._rest[:count])
+            self._rest = self._rest[count:]
+            count -= len(parts[-1])
+        return np.concatenate(parts)
 
     def exactly(self, count: int, source: str) -> Mask:
         """The same; raises UserError where there are fewer."""

@@ -23,16 +23,17 @@ from zsbench.leakage.layout import BOM, Fragment
 from zsbench.leakage.read_columns import CAPTIONS
 from zsbench.leakage.read_jsonl import caption_of
 from zsbench.leakage.read_split import MALFORMED, OVER_LONG, READ
-from zsbench.leakage.read_streams import HEAD, open_stream
+from zsbench.leakage.read_streams import HEAD, STDIN, open_stream
 from zsbench.leakage.sources import is_uri
 
 DECODER = json.JSONDecoder(strict=False)
 SPACE = re.compile(r"[ \t\n\r]*")
+LIST = re.compile(rb"\s*\[\s*[\]\"]")  # of nothing, or of strings
 
 
-def plan_coco(whole: Fragment, column: str | None) -> Fragment:
-    """The file as one fragment. Raises `UserError` when no key in it is one of captions."""
-    if is_uri(whole.source):  # it would be fetched twice
+def plan_coco(whole: Fragment, column: str | None) -> Fragment | None:
+    """The file as one fragment; None when no key in it is one of captions."""
+    if whole.source == STDIN or is_uri(whole.source):  # it would be fetched twice
         return replace(whole, column=column or "caption")
     try:
         data = _content(whole)
@@ -40,12 +41,16 @@ def plan_coco(whole: Fragment, column: str | None) -> Fragment:
         return replace(whole, column=column or "caption")  # told when it is read
     wanted = (column,) if column else CAPTIONS
     found = next((name for name in wanted if json.dumps(name).encode() in data), None)
-    if found is None and data.strip():
-        raise UserError(
-            f'{whole.source} holds no captions: expected COCO\'s "annotations" or a list of objects with'
-            f" {json.dumps(wanted[0])}; name another key with --caption-column."
-        )
-    return replace(whole, column=found or wanted[0])
+    if found is None and data.rstrip().endswith((b"}", b"]")) and not LIST.match(data):
+        return None
+    return replace(whole, column=found or wanted[0])  # one cut off too early is told when it is read
+
+
+def without_captions(source: str, column: str | None) -> UserError:
+    return UserError(
+        f'{source} holds no captions: expected COCO\'s "annotations" or a list of objects with'
+        f" {json.dumps(column or 'caption')}; name another key with --caption-column."
+    )
 
 
 def read_coco(fragment: Fragment, intake: Intake) -> Iterator[Batch]:

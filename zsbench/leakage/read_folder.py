@@ -24,9 +24,15 @@ BESIDE = re.compile(
 )
 
 
-def caption_files(folder: str, files: list[Found]) -> list[Found]:
-    """The files with captions among all of a folder. Raises `UserError` when there are none."""
-    known = [file for file in files if by_suffix(file.source)[0] and not BESIDE.fullmatch(short(file.source))]
+def caption_files(folder: str, files: list[Found], format: str | None = None) -> list[Found]:
+    """The files with captions among all of a folder; with a `format`, those of its suffixes, or else all.
+
+    Raises `UserError` when there are none.
+    """
+    files = [file for file in files if not BESIDE.fullmatch(short(file.source))]
+    if format:
+        return [file for file in files if by_suffix(file.source)[0] == format] or files
+    known = [file for file in files if by_suffix(file.source)[0]]
     if not known:
         raise UserError(f"no caption files in {folder}: expected {', '.join(SUFFIXES)}, line formats also .gz or .zst.")
     doubles = _doubles(known)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from zsbench.errors import UserError
 from zsbench.leakage.batch import Batch, Intake
 from zsbench.leakage.layout import Fragment
@@ -92,20 +94,20 @@ def _open(source: str) -> Any:
 def read_streamed(fragment: Fragment, intake: Intake) -> Iterator[Batch]:
     """The stream's captions. Raises OSError when it breaks off."""
     column = fragment.column
-    stream = _open(fragment.source).select_columns([column]).with_format("arrow")
-    batches = (batch for table in _rows(stream.iter(ROWS)) for batch in table.to_batches())
-    for batch in read_batches(batches, column, intake):
+    stream = _open(fragment.source).select_columns([column])
+    columns = (pa.record_batch([pa.array(rows[column])], [column]) for rows in _rows(stream.iter(ROWS)))
+    for batch in read_batches(columns, column, intake):
         intake.bytes += int((batch.ends - batch.starts).sum())
         yield batch
 
 
-def _rows(tables: Any) -> Iterator[Any]:
-    following: Callable[[], Any] = iter(tables).__next__
+def _rows(batches: Any) -> Iterator[Any]:
+    following: Callable[[], Any] = iter(batches).__next__
     while True:
         try:
-            table = following()
+            rows = following()
         except StopIteration:
             return
         except Exception as error:  # the network's errors have no common type; datasets has tried again by itself
             raise OSError(f"the stream broke off ({first_line(error)})") from error
-        yield table
+        yield rows

@@ -78,9 +78,10 @@ def read_tar(fragment: Fragment, intake: Intake) -> Iterator[Batch]:
             while samples.collect():
                 yield samples.batch(intake)
         except OSError:
-            yield samples.batch(intake)
+            samples.drop_begun()
+            yield from samples.rest(intake)
             raise
-        yield samples.batch(intake)
+        yield from samples.rest(intake)
     intake.bytes += fragment.bytes
 
 
@@ -134,10 +135,24 @@ class Samples:
         return False
 
     def _grow(self) -> None:
-        self.names = np.concatenate([self.names, np.empty_like(self.names)])
+        """More room for names, or else for captions: a batch ends between samples, never inside one."""
+        wanted = int(self.now[kernels.NAMES]) + len(self.told[0]) + 256
+        if wanted > len(self.names):
+            self.names = np.concatenate([self.names, np.empty(wanted, np.uint8)])
+            return
         out = np.empty(len(self.out) + 2 * blocks.LONGEST, np.uint8)
         out[: len(self.out)] = self.out
         self.out = out
+
+    def rest(self, intake: Intake) -> Iterator[Batch]:
+        if self.now[kernels.COUNT]:
+            yield self.batch(intake)
+
+    def drop_begun(self) -> None:
+        """Forgets the last sample if the archive ended before its caption came."""
+        begun = self.now[kernels.OPENED] and self.states[self.now[kernels.COUNT] - 1] != kernels.TEXT
+        if begun and len(self.suffix):
+            self.now[kernels.COUNT] -= 1
 
     def batch(self, intake: Intake) -> Batch:
         """The samples collected so far; the next ones take their place."""

@@ -6,7 +6,7 @@ Rules of context are shown as they are written; a scan knows them as blockers, o
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def show(
 def _subject(name: str, scope: str) -> Subject:
     if name in UNIVERSES:
         names = tuple(known for known in UNIVERSES[name] if known != "background")
-        return _shipped(f"{name}: all {len(names)} classes", name, names)
+        return _shipped(f"{name}: all {_count(names)}", name, names)
     if name in list_splits():
         return _of_split(load_split(name), scope)
     if not name.endswith(".toml"):
@@ -77,14 +77,18 @@ def _subject(name: str, scope: str) -> Subject:
     if {"dataset", "unseen"} <= read(Path(name)).keys():
         return _of_split(load_split(name), scope)
     tables, confirmed = written_tables(Path(name))
-    return Subject(f"{name}: {len(tables)} classes", tuple(tables), tables, Path(name), confirmed)
+    return Subject(f"{name}: {_count(tables)}", tuple(tables), tables, Path(name), confirmed)
 
 
 def _of_split(split: Split, scope: str) -> Subject:
     if scope == "unseen":
-        return _shipped(f"{split.name}: the {len(split.unseen)} unseen classes", split.dataset, split.unseen)
+        return _shipped(f"{split.name}: the {_count(split.unseen, 'unseen ')}", split.dataset, split.unseen)
     names = tuple(name for name in split.names if name != "background")
-    return _shipped(f"{split.name}: all {len(names)} classes", split.dataset, names)
+    return _shipped(f"{split.name}: all {_count(names)}", split.dataset, names)
+
+
+def _count(names: Sized, which: str = "") -> str:
+    return f"{len(names)} {which}class{'es' if len(names) != 1 else ''}"
 
 
 def _shipped(title: str, universe: str, names: tuple[str, ...]) -> Subject:
@@ -139,8 +143,8 @@ def _listed(phrases: Iterable[str]) -> str:
 
 def _row(label: str, text: str) -> list[str]:
     """A labelled text in lines of `WIDTH`; nothing where it is empty."""
-    indent = {"initial_indent": f"  {label:<14}", "subsequent_indent": " " * 16}
-    lines = textwrap.wrap(text, WIDTH, **indent, break_on_hyphens=False)
+    lead, hang = f"  {label:<14}", " " * 16
+    lines = textwrap.wrap(text, WIDTH, initial_indent=lead, subsequent_indent=hang, break_on_hyphens=False)
     return [line.replace(GAP, " ") for line in lines]
 
 

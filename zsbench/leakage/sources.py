@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from zsbench.data.caption_tars import RANGE
 from zsbench.errors import UserError
 
 URI = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 ARROW = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+WRITTEN = "%/:?&=@,+;!$'()*~#"  # what stays as it is in an address; the rest, such as spaces, is percent-encoded
 STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created", "sha256")
 
 
@@ -83,19 +84,20 @@ def _local(path: Path) -> tuple[list[Found], bool]:
         return [_stat(file) for file in _below(path)], True
     if has_magic(str(path)) and not path.exists():
         matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        matches = [match for match in matches if not match.name.startswith(".") or path.name.startswith(".")]
         return [_stat(file) for match in matches for file in (_below(match) if match.is_dir() else [match])], False
     return [_stat(path)], False
 
 
 def _below(folder: Path) -> list[Path]:
-    """All files in a folder and its folders, hidden ones apart. A link out of it is followed to files only."""
-    places = ((Path(place), sorted(names)) for place, folders, names in os.walk(folder) if _visible(folders))
-    return sorted(place / name for place, names in places for name in names if not name.startswith((".", "_")))
-
-
-def _visible(folders: list[str]) -> bool:
-    folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-    return True
+    """All files in a folder and its folders, hidden ones apart; through links, but no folder twice."""
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else [name for name in folders if not name.startswith((".", "_"))]
+        found += [] if real in seen else [Path(place, name) for name in names if not name.startswith((".", "_"))]
+        seen.add(real)
+    return sorted(found)
 
 
 def _store(uri: str) -> tuple[Any, str]:
@@ -110,7 +112,7 @@ def _store(uri: str) -> tuple[Any, str]:
         if parts.scheme.lower() in ARROW:
             from pyarrow.fs import FileSystem
 
-            fs, path = FileSystem.from_uri(uri)
+            fs, path = FileSystem.from_uri(quote(uri, safe=WRITTEN))
             return fs, path.rstrip("/")
         return _by_fsspec(uri)
 
@@ -151,11 +153,12 @@ def _remote(uri: str) -> tuple[list[Found], bool]:
                 return [Found(uri, info.size or 0, _stamp(fs, info))], False
         infos = _listed(fs, path)
     wanted = re.compile(_regex(pattern)) if pattern else re.compile("(?!(.*/)?[._]).*")
-    names = {base + info.path[len(path) :]: info for info in infos if info.is_file}
+    names = {info.path[len(path) + 1 :]: info for info in infos if info.is_file}
+    write = quote if urlsplit(uri).scheme.lower() in ARROW else str
     found = [
-        Found(name + mark + options, info.size or 0, _stamp(fs, info))
+        Found(f"{base}/{write(name)}{mark}{options}", info.size or 0, _stamp(fs, info))
         for name, info in sorted(names.items())
-        if wanted.fullmatch(name[len(base) + 1 :])
+        if wanted.fullmatch(name)
     ]
     return found, not pattern
 

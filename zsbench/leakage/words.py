@@ -88,7 +88,11 @@ def folded(text: str) -> str:
 
 def folded_rows(texts: Sequence[str]) -> list[str]:
     """`folded` of each of many captions, at once: a call per caption would cost more than the work."""
-    joined = NEXT.join(text.replace(NEXT, " ") if NEXT in text else text for text in texts)
+    return folded_joined(NEXT.join(text.replace(NEXT, " ") for text in texts))
+
+
+def folded_joined(joined: str) -> list[str]:
+    """`folded` of captions that NEXT stands between."""
     if "&" in joined:
         joined = ENTITY.sub(_entity, joined)
     glued = _fold_beyond(joined, _GLUED).split(NEXT)
@@ -101,7 +105,7 @@ def folded_rows(texts: Sequence[str]) -> list[str]:
 
 def _fold_beyond(text: str, table: _Table) -> str:
     text = _BEYOND_ASCII.sub(lambda run: run[0].translate(table), text)
-    return _OTHER_SCRIPT.sub(r" \g<0> ", text)
+    return _OTHER_SCRIPT.sub(lambda run: f" {run[0]} ", text)
 
 
 def _entity(match: re.Match[str]) -> str:
