@@ -455,7 +455,7 @@ def kill(path: Path, out: Path, expected: dict[str, int]) -> dict[str, Any]:
     """Kills a scan when half of its parts stand, runs it again, and tells what the second run made."""
     shutil.rmtree(out, ignore_errors=True)
     options = ("--split", "coco15", "--all-classes", "--jobs", "1")
-    total = -(-path.stat().st_size // (64 << 20))
+    total = -(-path.stat().st_size // (128 << 20))
     first = subprocess.Popen(command(path, out, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while first.poll() is None and len(list(out.glob("parts/*.json"))) < total // 2:
         time.sleep(0.01)

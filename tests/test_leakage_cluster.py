@@ -27,7 +27,7 @@ from zsbench.leakage.lexicon import Entry, Form, Lexicon
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'zsbench[cluster]'")
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 SOFA = Lexicon("t", 3, (Entry("sofa", "", (Form("sofa", 0), Form("couch", 2)), ("couch potato",)),))
 THINGS = ("a sofa", "couch potato", "A COUCH, red", "sofá", "dog", "")
@@ -41,10 +41,12 @@ def write_tsv(path: Path, rows: int = 4000) -> Path:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> list[Fragment]:
-    """Twenty fragments of two files."""
+    """Twenty fragments of two files. One is scanned beforehand: workers find the compiled loops in numba's cache."""
     folder = tmp_path_factory.mktemp("corpus")
     files = [write_tsv(folder / "a.tsv"), write_tsv(folder / "b.tsv", 400)]
-    return [fragment for file in files for fragment in plan([str(file)], fragment_bytes=-(-file.stat().st_size // 10))]
+    found = [fragment for file in files for fragment in plan([str(file)], fragment_bytes=-(-file.stat().st_size // 10))]
+    scan.run(found[:1], parts_in(folder / "parts"), jobs=1)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -163,11 +165,24 @@ def test_a_defect_on_a_worker_is_raised_as_what_it_is(scheduler: str, tmp_path: 
         scan_on_cluster([strange], parts_in(tmp_path / "parts"), scheduler=scheduler)
 
 
+@pytest.mark.parametrize(("theirs", "told"), [("99.0", "zsbench 99.0"), (None, "no zsbench")])
 def test_workers_with_another_version_are_refused(
-    corpus: list[Fragment], scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    theirs: str | None,
+    told: str,
+    corpus: list[Fragment],
+    scheduler: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster, "__version__", "99.0")
-    with pytest.raises(UserError, match=rf"scheduler has zsbench {__version__}; there: pip install .*==99\.0"):
+    get_versions = distributed.Client.get_versions
+
+    def other(client: Any, **options: Any) -> Any:
+        known = get_versions(client, **options)
+        list(known["workers"].values())[1]["packages"]["zsbench"] = theirs
+        return known
+
+    monkeypatch.setattr(distributed.Client, "get_versions", other)
+    with pytest.raises(UserError, match=rf"tcp://127\.0\.0\.1:\d+ has {told}; there: pip install .*=={__version__}"):
         scan_on_cluster(corpus, parts_in(tmp_path), scheduler=scheduler)
     assert not list(tmp_path.iterdir())
 
@@ -314,7 +329,7 @@ def our_processes() -> list[int]:
     return found
 
 
-def until(found: Callable[[], Any], seconds: float = 60) -> Any:
+def until(found: Callable[[], Any], seconds: float = 100) -> Any:
     deadline = time.monotonic() + seconds
     while not (value := found()):
         assert time.monotonic() < deadline, "waited in vain"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -663,6 +664,13 @@ def test_samples_without_caption_are_null_and_suffixes_can_be_named(tmp_path: Pa
     assert gather(other, column=".alt.text").texts == ["a cow"]
 
 
+def test_captions_behind_a_large_image_are_found(tmp_path: Path) -> None:
+    path = tar(
+        tmp_path / "a.tar", [("1.jpg", b"x" * 3_000_000), ("1.txt", b"a dog"), ("2.jpg", b"x"), ("2.txt", b"a cat")]
+    )
+    assert gather(path).texts == ["a dog", "a cat"]
+
+
 HOSTILE: dict[str, Any] = {
     "parent": ("../evil.txt", {}),
     "inner parent": ("a/../../evil.txt", {}),
@@ -899,6 +907,69 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, kind: str, packed: bool
     fragments = plan(["-"])
     assert fragments[0].format == kind and not fragments[0].resumable
     assert drain(fragments).texts == captions
+
+
+def test_standard_input_of_other_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def given(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": io.BytesIO(data)})())
+
+    given(tar(tmp_path / "a.tar", samples(TARRED)).read_bytes())
+    assert gather("-", format="tar").texts == TARRED
+    given(coco(["a sofa", "a dog"]).encode())
+    assert gather("-", format="coco").texts == ["a sofa", "a dog"]
+    given(b"PAR1")
+    with pytest.raises(UserError, match="cannot come from standard input"):
+        plan(["-"], format="parquet")
+
+
+def test_folders_through_links_and_with_a_format(tmp_path: Path) -> None:
+    write(tmp_path / "far/a.txt", f"{url(1)}\tlinked\n")
+    write(tmp_path / "here/b.dat", f"{url(1)}\there\n")
+    (tmp_path / "here/c").symlink_to(tmp_path / "far")
+    (tmp_path / "far/loop").symlink_to(tmp_path / "here")
+    assert gather(tmp_path / "here").texts == ["linked"]
+    assert gather(tmp_path / "here", format="tsv").texts == ["here", "linked"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a.tar", "a.parquet", "a.arrow", "lists.arrow", "words.arrow", "a.json", "a.tsv.gz", "a.csv", "a.jsonl"]
+)
+def test_damaged_bytes_are_told_and_never_raise(tmp_path: Path, name: str) -> None:
+    rows = [{"url": "x", "caption": c, "n": [1]} for c in ["a sofa", 'a "dog"', "é"] * 20]
+    captions = pa.array([row["caption"] for row in rows], pa.string())
+    if name == "lists.arrow":
+        captions = pa.ListArray.from_arrays(pa.array(range(0, 61, 2), pa.int32()), captions)
+    table = pa.table({"caption": captions.dictionary_encode() if name == "words.arrow" else captions})
+    path = tmp_path / name
+    if name == "a.tar":
+        tar(path, samples([str(row["caption"]) for row in rows[:9]], "f" * 90 + "/"), tarfile.PAX_FORMAT, mtime=1.5)
+    elif name == "a.parquet":
+        pq.write_table(table, path, row_group_size=20)
+    elif name.endswith("arrow"):
+        with pa.ipc.new_stream(path, table.schema) as file:
+            file.write_table(table, max_chunksize=20)
+    texts = {
+        "a.json": json.dumps({"annotations": rows}),
+        "a.tsv.gz": tsv([("http://x", str(row["caption"])) for row in rows]),
+        "a.csv": as_csv([("url", "caption"), *(("x", str(row["caption"])) for row in rows)]),
+        "a.jsonl": "".join(json.dumps(row) + "\n" for row in rows),
+    }
+    if name in texts:
+        write(path, gzip.compress(texts[name].encode()) if name.endswith("gz") else texts[name])
+    whole, draw = path.read_bytes(), random.Random(name)
+    end = len(whole) - (
+        int.from_bytes(whole[-8:-4], "little") + 8 if name == "a.parquet" else 0
+    )  # Arrow trusts footers
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(draw.choice([1, 3, 20])):
+            at, size = draw.randrange(end), draw.choice([1, 1, 8])
+            data[at : at + size] = draw.randbytes(size)
+        if draw.random() < 0.2:
+            del data[draw.randrange(end) :]
+        path.write_bytes(data or b"x")
+        with contextlib.suppress(UserError):
+            drain(plan([str(path)], fragment_bytes=draw.choice([1, 500, 1 << 26])), whole=False)
 
 
 # --- Hugging Face ------------------------------------------------------------------------------------------------------

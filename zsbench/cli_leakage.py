@@ -45,12 +45,12 @@ _PLANNING = (
     click.option(
         "--examples",
         type=click.IntRange(1, 10_000),
-        default=20,
+        default=5,
         show_default=True,
         help="Captions sampled per form, for the page and for --review-out.",
     ),
     click.option("--hits", is_flag=True, help="Write every hit into hits.parquet."),
-    click.option("--fragment-size", type=click.IntRange(1), default=64, show_default=True, help="MiB per part."),
+    click.option("--fragment-size", type=click.IntRange(1), default=128, show_default=True, help="MiB per part."),
     click.option("--data", type=FILE, help="Folder of drawn scenes, for drawn arms.  [default: drawn once]"),
 )
 _OUT = click.option("--out", type=FILE, default=Path("leakage"), show_default=True, help="Folder of parts and reports.")

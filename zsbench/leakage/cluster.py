@@ -41,8 +41,6 @@ PATIENCE = 60  # seconds until a network file system shows a file that another m
 VERSION = f"{__version__} (counting {scan.COUNTING})"
 KEPT = "The finished parts are kept: the same command goes on."
 
-log = logging.getLogger("zsbench")
-
 
 def scan_on_cluster(
     fragments: Sequence[Fragment],
@@ -158,11 +156,12 @@ def _check_versions(client: Any) -> None:
     """Scheduler and workers must have this zsbench; Dask itself warns of other packages that differ."""
     known = client.get_versions(packages=["zsbench"])
     if not known["workers"]:
-        log.warning("no worker has joined %s yet; waiting for one", client.scheduler.address)
+        logging.getLogger("zsbench").warning("no worker has joined %s; waiting for one", client.scheduler.address)
+    ours = known["client"]["packages"]["zsbench"]  # as Dask finds it everywhere, which is not always `__version__`
     for place, its in [("the scheduler", known["scheduler"]), *known["workers"].items()]:
-        version = ((its or {}).get("packages") or {}).get("zsbench")
-        if version != __version__:
-            has = f"zsbench {version}" if version else "no zsbench"
+        theirs = ((its or {}).get("packages") or {}).get("zsbench")
+        if theirs != ours:
+            has = f"zsbench {theirs}" if theirs else "no zsbench"
             raise UserError(f"{place} has {has}; there: pip install 'zsbench[cluster]=={__version__}'")
 
 

@@ -144,10 +144,10 @@ class Matcher:
         return named[: n[0]], classes[: n[1]], blocked[: n[2]], places[: n[3]]
 
 
-def hashes(batch: Batch, rows: Ints) -> NDArray[np.uint64]:
-    """64 bits of the captions in these rows of the batch: equal for equal captions, in any file."""
-    out = np.empty(len(rows), dtype=np.uint64)
-    kernels.hash_captions(batch.data, batch.starts, batch.ends, rows, out)
+def flagged_hashes(batch: Batch, hits: Hits) -> NDArray[np.uint64]:
+    """64 bits of each caption that names a class, in the place of its row: equal for equal captions, in any file."""
+    out = np.zeros(len(batch), dtype=np.uint64)
+    kernels.hash_captions(batch.data, batch.starts, batch.ends, np.flatnonzero(hits.flagged(len(batch))), out)
     return out
 
 

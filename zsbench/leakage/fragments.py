@@ -3,7 +3,7 @@
     path  folder/  '*.tsv'  '{00000..00331}.tar'  -  hf:PATH_OR_NAME[:CONFIG][:SPLIT]  s3://bucket/key  memory://…
 
 Choices: a folder means all caption files in it and below, in order of their names, each caption once. For planning only
-the first megabyte of a file and the footers of parquet are read (COCO's JSON excepted). A damaged file makes a fragment
+the first 256 KB of a file and the footers of parquet are read (COCO's JSON excepted). A damaged file makes a fragment
 too: it is told broken when it is read, and the others still count.
 """
 

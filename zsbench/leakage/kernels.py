@@ -251,7 +251,7 @@ def resolve(hits, text, words, role_at, roles, blocking, reach, marks, named, cl
 
 @compiled
 def hash_captions(data, starts, ends, rows, out):  # type: ignore[no-untyped-def]
-    """64 bits of each caption's bytes, the same in any file, order and batch."""
+    """64 bits of the bytes of the captions in these rows, the same in any file, order and batch."""
     for k in range(len(rows)):
         at, end = starts[rows[k]], ends[rows[k]]
         h = np.uint64(end - at) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x2545F4914F6CDD1D)
@@ -263,7 +263,7 @@ def hash_captions(data, starts, ends, rows, out):  # type: ignore[no-untyped-def
             h ^= h >> np.uint64(29)
             at += 8
         h *= np.uint64(0x94D049BB133111EB)
-        out[k] = h ^ (h >> np.uint64(32))
+        out[rows[k]] = h ^ (h >> np.uint64(32))
 
 
 @compiled
@@ -283,3 +283,64 @@ def count_together(classes, levels, matrix):  # type: ignore[no-untyped-def]
             high += 1
         levels[best] += 1
         low = high
+
+
+@compiled
+def keep_smallest(groups, hashes, rows, first, keys, copies, places, sizes, fresh):  # type: ignore[no-untyped-def]
+    """Keeps, for every group, the smallest distinct hashes in order, how often each came, and its first place.
+
+    keys, copies, places: (groups, k), filled up to sizes[group]. groups, hashes, rows: one entry per occurrence; its
+    place is first + row. `fresh` gets the entries that brought a new hash; returns how many those are.
+    """
+    room, count = keys.shape[1], 0
+    for i in range(len(groups)):
+        g, h, place = groups[i], hashes[i], first + rows[i]
+        size = sizes[g]
+        if size == room and h > keys[g, room - 1]:
+            continue
+        low, high = 0, size
+        while low < high:
+            middle = (low + high) >> 1
+            if keys[g, middle] < h:
+                low = middle + 1
+            else:
+                high = middle
+        if low < size and keys[g, low] == h:
+            copies[g, low] += 1
+            places[g, low] = min(places[g, low], place)
+            continue
+        if size < room:
+            sizes[g] = size + 1
+        else:
+            size -= 1
+        for j in range(size, low, -1):
+            keys[g, j], copies[g, j], places[g, j] = keys[g, j - 1], copies[g, j - 1], places[g, j - 1]
+        keys[g, low], copies[g, low], places[g, low] = h, 1, place
+        fresh[count] = i
+        count += 1
+    return count
+
+
+@compiled
+def gather_smallest(groups, hashes, kept, sizes, limits):  # type: ignore[no-untyped-def]
+    """Adds hashes to the rows of `kept`, which are settled when they are full. Above limits[group] none is wanted."""
+    for i in range(len(groups)):
+        g = groups[i]
+        if hashes[i] < limits[g]:
+            kept[g, sizes[g]] = hashes[i]
+            sizes[g] += 1
+            if sizes[g] == kept.shape[1]:
+                settle(g, kept, sizes, limits)
+
+
+@compiled
+def settle(group, kept, sizes, limits):  # type: ignore[no-untyped-def]
+    """Leaves the smallest distinct hashes of a group in order: at most half of its row."""
+    room, size = kept.shape[1] // 2, 0
+    for h in np.sort(kept[group, : sizes[group]]):
+        if size < room and (size == 0 or h != kept[group, size - 1]):
+            kept[group, size] = h
+            size += 1
+    sizes[group] = size
+    if size == room:
+        limits[group] = kept[group, room - 1]

@@ -16,7 +16,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,8 +85,9 @@ def _sources(fragments: Sequence[Fragment], mode: str) -> list[Source]:
     if mode not in MODES:
         raise unknown("way to purge", mode, MODES)
     groups = [tuple(group) for _, group in groupby(fragments, key=lambda fragment: fragment.source)]
-    if not groups or len({group[0].source for group in groups}) != len(groups):
-        raise UserError("expected the fragments of a plan, those of one file after the other; plan again.")
+    apart = len({group[0].source for group in groups}) != len(groups)
+    if not groups or apart or any(a.stop != b.start for group in groups for a, b in pairwise(group)):
+        raise UserError("expected all fragments of a plan in its order, those of one file after the other; plan again.")
     modes = [_mode(mode, group[0]) for group in groups]
     rewritten = [group[0].source for group, chosen in zip(groups, modes, strict=True) if chosen == "drop"]
     if mode == "auto" and sum(stat(name).size for name in rewritten) > LARGE:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zsbench.errors import UserError
-from zsbench.leakage.purge_verdicts import Masks, Verdicts
+from zsbench.leakage.purge_verdicts import Mask, Masks, Verdicts
 from zsbench.leakage.sources import first_line, open_file
 
 ENCODINGS = ("DELTA_BINARY_PACKED", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY", "BYTE_STREAM_SPLIT")
@@ -41,12 +41,27 @@ def _filter_groups(source: Any, masks: Masks, name: str, part: Path) -> None:
             mask = masks.exactly(source.metadata.row_group(group).num_rows, name)
             if mask.any():
                 table = source.read_row_group(group, use_threads=False)
-                kept = table if mask.all() else table.filter(pa.array(mask))
+                kept = table if mask.all() else _filtered(table, mask)
                 writer.write_table(kept, row_group_size=len(kept))
+        if source.metadata.metadata:
+            writer.add_key_value_metadata(source.metadata.metadata)
     masks.finish(name)
     with pq.ParquetFile(part) as written:
         if not written.schema.equals(source.schema):
             raise ValueError("its schema is one that Arrow would write otherwise")
+
+
+def _filtered(rows: Any, mask: Mask) -> Any:
+    """The rows of a table or record batch that stay; views of strings, which Arrow does not filter, take a way round."""
+    kept = pa.array(mask)
+    return type(rows).from_arrays([_column(column, kept) for column in rows.columns], schema=rows.schema)
+
+
+def _column(column: Any, kept: Any) -> Any:
+    for is_view, way in ((pa.types.is_string_view, pa.large_string()), (pa.types.is_binary_view, pa.large_binary())):
+        if is_view(column.type):
+            return column.cast(way).filter(kept).cast(column.type)
+    return column.filter(kept)
 
 
 def _manner(meta: Any) -> dict[str, Any]:
@@ -60,7 +75,7 @@ def _manner(meta: Any) -> dict[str, Any]:
         "use_dictionary": by_dictionary,
         "column_encoding": _encodings(columns, by_dictionary),
         "write_statistics": [column.path_in_schema for column in columns if column.is_stats_set],
-        "store_schema": b"ARROW:schema" in (meta.metadata or {}),
+        "store_schema": False,  # it is copied with the other entries of the metadata, byte for byte
         "use_deprecated_int96_timestamps": any(column.physical_type == "INT96" for column in columns),
         "use_compliant_nested_type": False,  # the schema read has the file's own names of list elements
         "write_page_index": any(column.has_offset_index for column in columns),
@@ -98,7 +113,7 @@ def _filter_batches(file: Any, masks: Masks, name: str, part: Path) -> None:
         for batch, metadata in _batches(source, is_file):
             mask = masks.exactly(len(batch), name)
             if mask.any():
-                kept = batch if mask.all() else batch.filter(pa.array(mask))
+                kept = batch if mask.all() else _filtered(batch, mask)
                 writer.write_batch(kept, metadata)
     masks.finish(name)
 

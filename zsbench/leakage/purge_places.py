@@ -45,8 +45,8 @@ def _parts(source: str) -> tuple[str, ...]:
     """Folders and name; without `..`, a root or a drive."""
     if is_uri(source):
         address = urlsplit(source)
-        path = posixpath.normpath("/" + address.path.replace("\\", "/"))
-        return tuple(part for part in (address.netloc, *PurePosixPath(path).parts[1:]) if part)
+        path = f"/{address.netloc}/{address.path}".replace("\\", "/")
+        return PurePosixPath(posixpath.normpath(path)).parts[1:]
     return Path(os.path.normpath(Path(source).absolute())).parts[1:]
 
 

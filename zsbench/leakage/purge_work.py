@@ -81,8 +81,12 @@ class Work:
             return
         verdicts = Verdicts(source.fragments, self.matcher, self.progress)
         more = self._write(source, verdicts)
-        told = {"source": source.first.source, "format": source.first.format, "mode": source.mode}
-        told |= {"stamp": source.first.stamp, "output": source.output}
+        told = {
+            "source": source.first.source,
+            "mode": source.mode,
+            "stamp": source.first.stamp,
+            "output": source.output,
+        }
         write_json(self.note(source), {**told, **self._sizes(source), **verdicts.counts(), **more})
 
     def _is_done(self, source: Source) -> bool:

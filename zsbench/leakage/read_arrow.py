@@ -30,15 +30,15 @@ KEPT = 64 << 20  # bytes of a mapped file that may stay in memory behind the rea
 def plan_parquet(whole: Fragment, column: str | None, fragment_bytes: int) -> list[Fragment]:
     """Runs of row groups whose columns of captions are about `fragment_bytes` together."""
     try:
-        with open_file(whole.source) as file:
+        with _as_os_error(), open_file(whole.source) as file:
             meta = pq.ParquetFile(file).metadata
-    except (OSError, ValueError):
+            whole = replace(whole, column=text_column(whole.source, meta.schema.to_arrow_schema(), column))
+            sizes = [_stored(meta, group, whole.column) for group in range(meta.num_row_groups)]
+    except OSError:
         return _damaged(whole, column)
-    whole = replace(whole, column=text_column(whole.source, meta.schema.to_arrow_schema(), column))
-    sizes = [_stored(meta, group, whole.column) for group in range(meta.num_row_groups)]
-    return [replace(whole, start=a, stop=b, bytes=sum(sizes[a:b])) for a, b in _runs(sizes, fragment_bytes)] or [
-        replace(whole, bytes=0)
-    ]
+    if not sizes:
+        return [replace(whole, bytes=0)]
+    return [replace(whole, start=a, stop=b, bytes=sum(sizes[a:b])) for a, b in _runs(sizes, fragment_bytes)]
 
 
 def _damaged(whole: Fragment, column: str | None) -> list[Fragment]:
@@ -55,8 +55,7 @@ def _runs(sizes: list[int], most: int) -> Iterator[tuple[int, int]]:
             yield begin, at
             begin, held = at, 0
         held += size
-    if sizes:
-        yield begin, len(sizes)
+    yield begin, len(sizes)
 
 
 def _stored(meta: Any, group: int, column: str) -> int:
@@ -92,12 +91,12 @@ def _rows_at_once(meta: Any, groups: range, column: str) -> int:
 def plan_arrow(whole: Fragment, column: str | None, fragment_bytes: int) -> list[Fragment]:
     """Runs of record batches of a local file; an object is read as a whole."""
     try:
-        with _opened(whole.source) as (reader, _):
-            schema = reader.schema
-            count = 0 if is_uri(whole.source) else sum(1 for _ in reader)
-    except (OSError, ValueError):
+        with _as_os_error(), _opened(whole.source) as (reader, forget):
+            named = replace(whole, column=text_column(whole.source, reader.schema, column))
+            count = 0 if is_uri(whole.source) else sum(1 for _ in _between(reader, forget, 0, blocks.FOREVER))
+    except OSError:
         return _damaged(whole, column)
-    whole = replace(whole, column=text_column(whole.source, schema, column))
+    whole = named
     parts = min(max(-(-whole.bytes // fragment_bytes), 1), max(count, 1))
     cuts = [count * n // parts for n in range(parts + 1)]
     sizes = [whole.bytes * (n + 1) // parts - whole.bytes * n // parts for n in range(parts)]
@@ -108,19 +107,18 @@ def read_arrow(fragment: Fragment, intake: Intake) -> Iterator[Batch]:
     """The captions of the fragment's record batches. Raises OSError where the file is damaged."""
     with _as_os_error(), _opened(fragment.source) as (reader, forget):
         column = fragment.column or text_column(fragment.source, reader.schema, None)
-        wanted = _between(reader, fragment.start, fragment.stop or blocks.FOREVER)
-        for batch in read_batches(wanted, column, intake):
-            yield batch
-            forget(len(batch.data))
+        wanted = _between(reader, forget, fragment.start, fragment.stop or blocks.FOREVER)
+        yield from read_batches(wanted, column, intake)
     intake.bytes += fragment.bytes
 
 
-def _between(reader: Any, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+def _between(reader: Any, forget: Any, start: int, stop: int) -> Iterator[pa.RecordBatch]:
     for number, batch in enumerate(reader):
         if number >= stop:
             return
         if number >= start:
             yield batch
+        forget(batch.nbytes)
 
 
 @contextmanager

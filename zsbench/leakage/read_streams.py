@@ -15,7 +15,7 @@ from typing import Any
 from zsbench.leakage.sources import first_line, is_uri, open_file
 
 STDIN = "-"
-HEAD = 1 << 20  # bytes that are looked at before anything is decided
+HEAD = 1 << 18  # bytes that are looked at before anything is decided
 
 
 class Stream:

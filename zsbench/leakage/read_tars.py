@@ -26,7 +26,7 @@ from zsbench.leakage.read_columns import choose, listed
 from zsbench.leakage.read_jsonl import find_captions
 from zsbench.leakage.read_members import Hops, array, told
 from zsbench.leakage.read_split import EMPTY, READ
-from zsbench.leakage.read_streams import STDIN, open_stream
+from zsbench.leakage.read_streams import HEAD, STDIN, open_stream
 from zsbench.leakage.sources import is_uri
 
 NEAR = 1 << 17  # bytes read at once where jumps are cheap
@@ -37,13 +37,13 @@ WANTED = ".txt, .json:caption"  # what a sample's caption is, unless the archive
 
 def plan_tar(whole: Fragment, start: bytes, column: str | None) -> Fragment:
     """The archive as one fragment; its first members tell which hold captions. Raises `UserError` when none can."""
-    suffixes, keys = _first_members(start)
+    suffixes, keys, samples = _first_members(start)
     if column:
         wanted = column.lower() if column.startswith(".") else ".txt" if column == "txt" else f".json:{column}"
-    elif ".txt" in suffixes or not suffixes:
-        wanted = WANTED
-    elif keys:
+    elif ".txt" not in suffixes and keys:
         wanted = f".json:{choose(whole.source, list(keys), None)}"
+    elif ".txt" in suffixes or samples == 0 or (samples == 1 and len(start) == HEAD):  # a large image hides the rest
+        wanted = WANTED
     else:
         raise UserError(
             f"{whole.source} has no captions beside its members ({listed(list(suffixes))}): expected .txt or .json;"
@@ -52,8 +52,9 @@ def plan_tar(whole: Fragment, start: bytes, column: str | None) -> Fragment:
     return replace(whole, column=wanted)
 
 
-def _first_members(start: bytes) -> tuple[dict[str, None], dict[str, None]]:
-    """Suffixes of the first members, and the keys of the objects in those that are JSON."""
+def _first_members(start: bytes) -> tuple[dict[str, None], dict[str, None], int]:
+    """Suffixes of the first members, the keys of the objects in those that are JSON, and the number of samples."""
+    stems: set[str] = set()
     suffixes: dict[str, None] = {}
     keys: dict[str, None] = {}
     try:
@@ -61,12 +62,13 @@ def _first_members(start: bytes) -> tuple[dict[str, None], dict[str, None]]:
             for member in archive:
                 stem, _, suffix = member.name.rpartition("/")[2].partition(".")
                 if member.isreg() and stem and suffix:
+                    stems.add(stem)
                     suffixes["." + suffix.lower()] = None
                     if suffix.lower() == "json" and (file := archive.extractfile(member)):
                         keys.update(dict.fromkeys(json.loads(file.read())))
     except (tarfile.TarError, EOFError, OSError, ValueError, TypeError, RecursionError):
-        pass  # the first megabyte ends somewhere; what is damaged is told when it is read
-    return suffixes, keys
+        pass  # the first bytes end somewhere; what is damaged is told when it is read
+    return suffixes, keys, len(stems)
 
 
 def read_tar(fragment: Fragment, intake: Intake) -> Iterator[Batch]:

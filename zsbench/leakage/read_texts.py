@@ -47,22 +47,41 @@ def read_batches(source: Iterable[Any], column: str, intake: Intake) -> Iterator
     """Batches of a column of captions from Arrow's record batches, no more than ROWS at once."""
     first = 0
     for found in source:
-        whole = found.column(column)
-        whole.validate()  # cheap: lengths and buffers, not every value
+        whole = _checked(found.column(column))
         for at in range(0, len(whole), blocks.ROWS):
             yield _batch(_as_text(whole.slice(at, blocks.ROWS)), first, intake)
             first += min(blocks.ROWS, len(whole) - at)
 
 
+def _checked(array: Any) -> Any:
+    """The same captions as bytes, for which "valid" says nothing of letters; offsets and indices lead nowhere else.
+
+    Raises ValueError where they do: Arrow follows them unchecked.
+    """
+    array = array.view(_as_bytes(array.type))
+    array.validate(full=True)
+    return array
+
+
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """The type of the same layout without a promise of UTF-8."""
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _as_bytes(kind.value_type), kind.ordered)
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_as_bytes(kind.value_type), kind.list_size)
+    lists = {"list": pa.list_, "large_list": pa.large_list, "list_view": pa.list_view}
+    texts = {"string": pa.binary(), "large_string": pa.large_binary(), "string_view": pa.binary_view()}
+    name = str(kind).partition("<")[0]
+    return lists[name](_as_bytes(kind.value_type)) if name in lists else texts.get(name, kind)
+
+
 def _as_text(array: Any) -> Any:
-    """The captions as large strings, one per record."""
+    """The captions as large binary values, one per record."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if _is_list(array.type):
         return _joined(array)
-    if pa.types.is_null(array.type):
-        return array.cast(pa.large_string())
-    return array.cast(pa.large_binary(), safe=False)
+    return array.cast(pa.large_binary())
 
 
 def _joined(lists: Any) -> Any:

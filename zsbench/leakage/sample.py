@@ -9,71 +9,77 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zsbench.leakage import kernels
+
 Hashes = NDArray[np.uint64]
+Ints = NDArray[np.int32]
 
 KEPT = 1024  # hashes per class: an estimate beyond them is off by 3 % (one standard error)
-PENDING = 1 << 18
-ALL = np.uint64(2**64 - 1)
 LONGEST = 600  # characters of a caption kept as an example; a longer one is cut around its match
+
+
+class Smallest:
+    """The `room` smallest distinct hashes of each of several groups, with their copies and first places."""
+
+    def __init__(self, groups: int, room: int):
+        self.keys = np.zeros((groups, room), dtype=np.uint64)
+        self.copies, self.places = np.zeros((2, groups, room), dtype=np.int64)
+        self.sizes = np.zeros(groups, dtype=np.int64)
+
+    def add(self, groups: Ints, hashes: Hashes, rows: Ints, first: int) -> Ints:
+        """Takes in occurrences, at place first + row; returns the entries that brought a hash not kept before."""
+        fresh = np.empty(len(groups), dtype=np.int32)
+        tables = (self.keys, self.copies, self.places, self.sizes, fresh)
+        return fresh[: kernels.keep_smallest(groups, hashes, rows, first, *tables)]
+
+    def kept(self, group: int) -> Hashes:
+        return self.keys[group, : self.sizes[group]]
 
 
 class Distinct:
     """Sketch of the distinct captions of several classes."""
 
     def __init__(self, classes: int):
-        self.kept: list[Hashes] = [np.empty(0, dtype=np.uint64) for _ in range(classes)]
-        self._limits = np.full(classes, ALL, dtype=np.uint64)
-        self._pending: list[tuple[NDArray[np.int32], Hashes]] = []
-        self._size = 0
+        self._kept = np.zeros((classes, 2 * KEPT), dtype=np.uint64)  # half of it is room for what is not settled yet
+        self._sizes = np.zeros(classes, dtype=np.int64)
+        self._limits = np.full(classes, 2**64 - 1, dtype=np.uint64)
 
-    def add(self, classes: NDArray[np.int32], hashes: Hashes) -> None:
-        small = hashes <= self._limits[classes]
-        self._pending.append((classes[small], hashes[small]))
-        self._size += len(self._pending[-1][0])
-        if self._size > PENDING:
-            self.settle()
+    def add(self, classes: Ints, hashes: Hashes) -> None:
+        kernels.gather_smallest(classes, hashes, self._kept, self._sizes, self._limits)
 
-    def settle(self) -> None:
-        """Keeps the smallest hashes of everything that was added."""
-        if not self._pending:
-            return
-        classes = np.concatenate([part[0] for part in self._pending])
-        hashes = np.concatenate([part[1] for part in self._pending])
-        order = np.argsort(classes, kind="stable")
-        found, starts = np.unique(classes[order], return_index=True)
-        for number, group in zip(found, np.split(hashes[order], starts[1:]), strict=False):
-            self.merge(int(number), group)
-        self._pending, self._size = [], 0
+    def kept(self, number: int) -> Hashes:
+        kernels.settle(number, self._kept, self._sizes, self._limits)
+        return self._kept[number, : self._sizes[number]]
 
-    def merge(self, number: int, hashes: Hashes) -> None:
-        kept = np.unique(np.concatenate([self.kept[number], hashes]))[:KEPT]
-        self.kept[number] = kept
-        if len(kept) == KEPT:
-            self._limits[number] = kept[-1]
+    def merge(self, other: Distinct) -> None:
+        for number in np.flatnonzero(other._sizes).tolist():
+            self._merge(number, other.kept(number))
+
+    def _merge(self, number: int, hashes: Hashes) -> None:
+        self.add(np.full(len(hashes), number, dtype=np.int32), hashes)
 
     def count(self, number: int) -> tuple[int, bool]:
         """How many distinct captions name the class, and whether that is exact."""
-        self.settle()
-        kept = self.kept[number]
+        kept = self.kept(number)
         if len(kept) < KEPT:
             return len(kept), True
         return round((KEPT - 1) / ((float(kept[-1]) + 1) / 2.0**64)), False
 
     def as_list(self) -> list[str]:
-        self.settle()
-        return [base64.b85encode(kept.tobytes()).decode() for kept in self.kept]
+        return [base64.b64encode(self.kept(number).tobytes()).decode() for number in range(len(self._sizes))]
 
     @classmethod
     def from_list(cls, value: list[str]) -> Distinct:
         made = cls(len(value))
         for number, text in enumerate(value):
-            made.merge(number, np.frombuffer(base64.b85decode(text), dtype=np.uint64))
+            made._merge(number, np.frombuffer(base64.b64decode(text), dtype=np.uint64))
         return made
 
 
@@ -86,54 +92,79 @@ class Example:
     source: int
     row: int
 
-    def as_list(self) -> list[Any]:
-        return [self.text, self.copies, self.source, self.row]
+
+class Collector:
+    """Samples examples of every form while one fragment is read; their texts are fetched before its batch is gone."""
+
+    def __init__(self, forms: int, size: int):
+        self._smallest = Smallest(forms, size)
+        self._texts: dict[tuple[int, int], str] = {}
+
+    def add(self, forms: Ints, hashes: Hashes, rows: Ints, first: int, text: Callable[[int, int], str]) -> None:
+        """text: the caption of a row of this batch, shown for a form."""
+        for entry in self._smallest.add(forms, hashes, rows, first).tolist():
+            form, key = int(forms[entry]), int(hashes[entry])
+            if key <= self._smallest.kept(form)[-1]:  # not yet pushed out by a later one
+                self._texts[form, key] = text(int(rows[entry]), form)
+
+    def examples(self) -> Examples:
+        """What was kept, as examples of source 0."""
+        smallest = self._smallest
+        made = Examples(len(smallest.sizes), smallest.keys.shape[1])
+        for form in np.flatnonzero(smallest.sizes).tolist():
+            for key, copies, place in zip(
+                smallest.kept(form).tolist(),
+                smallest.copies[form].tolist(),
+                smallest.places[form].tolist(),
+                strict=False,
+            ):
+                made.kept[form][key] = Example(self._texts[form, key], copies, 0, place)
+        return made
 
 
 class Examples:
-    """Up to `size` distinct captions of each of several forms."""
+    """Up to `size` distinct captions of each of several forms, by their hashes."""
 
     def __init__(self, forms: int, size: int):
         self.size = size
         self.kept: list[dict[int, Example]] = [{} for _ in range(forms)]
-        self._limits = np.full(forms, ALL, dtype=np.uint64)
 
-    def wanted(self, forms: NDArray[np.int32], hashes: Hashes) -> NDArray[np.intp]:
-        """Places of those that belong into the sample as it stands."""
-        return np.flatnonzero(hashes <= self._limits[forms])
-
-    def add(self, form: int, key: int, example: Example) -> None:
-        kept = self.kept[form]
-        if key in kept:
-            _join(kept[key], example)
-            return
-        kept[key] = example
-        if len(kept) > self.size:
-            del kept[max(kept)]
-        if len(kept) == self.size:
-            self._limits[form] = max(kept)
+    def __iter__(self) -> Iterator[Example]:
+        return (example for kept in self.kept for example in kept.values())
 
     def merge(self, other: Examples) -> None:
-        for form, kept in enumerate(other.kept):
-            for key, example in kept.items():
-                self.add(form, key, example)
+        for form, found in enumerate(other.kept):
+            if found:
+                self._merge(form, found)
 
-    def as_list(self) -> list[dict[str, list[Any]]]:
-        return [{f"{key:016x}": kept[key].as_list() for key in sorted(kept)} for kept in self.kept]
+    def _merge(self, form: int, found: dict[int, Example]) -> None:
+        kept = self.kept[form]
+        for key, example in found.items():
+            if key in kept:
+                kept[key] = _joined(kept[key], example)
+            else:
+                kept[key] = example
+        self.kept[form] = {key: kept[key] for key in sorted(kept)[: self.size]}
+
+    def as_dict(self) -> dict[str, dict[str, list[Any]]]:
+        """Only forms that have any: most of a large lexicon do not."""
+        return {
+            str(form): {f"{key:016x}": [e.text, e.copies, e.source, e.row] for key, e in kept.items()}
+            for form, kept in enumerate(self.kept)
+            if kept
+        }
 
     @classmethod
-    def from_list(cls, value: list[dict[str, list[Any]]], size: int) -> Examples:
-        made = cls(len(value), size)
-        for form, kept in enumerate(value):
-            for key, fields in kept.items():
-                made.add(form, int(key, 16), Example(*fields))
+    def from_dict(cls, value: dict[str, dict[str, list[Any]]], forms: int, size: int) -> Examples:
+        made = cls(forms, size)
+        for form, kept in value.items():
+            made.kept[int(form)] = {int(key, 16): Example(*fields) for key, fields in kept.items()}
         return made
 
 
-def _join(kept: Example, other: Example) -> None:
-    kept.copies += other.copies
-    if (other.source, other.row) < (kept.source, kept.row):
-        kept.source, kept.row = other.source, other.row
+def _joined(one: Example, other: Example) -> Example:
+    first = min(one, other, key=lambda example: (example.source, example.row))
+    return Example(one.text, one.copies + other.copies, first.source, first.row)
 
 
 def excerpt(caption: bytes, form: str) -> str:

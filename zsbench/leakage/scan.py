@@ -15,17 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zsbench import __version__
 from zsbench.atomic import write_text
 from zsbench.errors import UserError
-from zsbench.leakage.batch import Intake
-from zsbench.leakage.engine import Matcher
+from zsbench.leakage.batch import Batch, Intake
+from zsbench.leakage.engine import Matcher, flagged_hashes
 from zsbench.leakage.fragments import Fragment, read
 from zsbench.leakage.hits import HitsFile
 from zsbench.leakage.lexicon import Lexicon
+from zsbench.leakage.sample import Collector, excerpt
 from zsbench.leakage.tally import Tally
 
 COUNTING = 1  # raised with every change of what a part holds or of what counts
@@ -38,7 +40,7 @@ class Job:
     """What is asked of every fragment. examples: captions kept for each form. hits: whether to write every hit."""
 
     lexicon: Lexicon
-    examples: int = 20
+    examples: int = 5
     hits: bool = False
 
     def key(self, fragment: Fragment) -> str:
@@ -82,12 +84,16 @@ def scan_fragment(
     """Reads one fragment and writes its part. stop: an Event; when it is set, `Stopped` is raised."""
     job, intake, told = parts.job, Intake(), 0
     tally = Tally.empty(job.lexicon, job.examples)
+    collector = Collector(len(matcher.forms), job.examples)
     parts.folder.mkdir(parents=True, exist_ok=True)
     with HitsFile(parts.hits(fragment) if job.hits else None, matcher, fragment.source) as hits_file:
         with closing(read(fragment, intake)) as batches:  # type: ignore[type-var]
             for batch in batches:
                 hits = matcher.scan(batch, intake)
-                tally.add(batch, hits, matcher, 0, batch.first)
+                keys = flagged_hashes(batch, hits)
+                tally.add(hits, keys)
+                rows, forms = hits.named[:, 0], hits.named[:, 1]
+                collector.add(forms, keys[rows], rows, batch.first, partial(_shown, batch, matcher))
                 hits_file.add(batch, hits)
                 if stop is not None and stop.is_set():
                     raise Stopped
@@ -95,9 +101,14 @@ def scan_fragment(
                     progress(intake.bytes - told)
                     told = intake.bytes
         tally.take_in(0, intake)
+        tally.examples = collector.examples()
     if progress:
         progress(fragment.bytes - told)
     write_text(parts.path(fragment), json.dumps(tally.as_dict()))
+
+
+def _shown(batch: Batch, matcher: Matcher, row: int, form: int) -> str:
+    return excerpt(batch.caption(row), matcher.forms[form][1].text)
 
 
 def missing(fragments: Sequence[Fragment], parts: Parts) -> list[Fragment]:
@@ -169,7 +180,7 @@ def in_place(fragments: Sequence[Fragment], parts: Parts) -> Iterator[Placed]:
         first, tally = rows.get(number, 0), parts.load(fragment)
         intake = tally.intake
         rows[number] = first + intake.records
-        for example in (example for kept in tally.examples.kept for example in kept.values()):
+        for example in tally.examples:
             example.source, example.row = number, example.row + first
         tally.sources = {number: intake}
         yield Placed(fragment, first, tally)

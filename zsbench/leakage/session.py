@@ -60,9 +60,9 @@ class Wanted:
     lexicon: Path | None = None
     level: int = DEFAULT_LEVEL
     scope: str = "unseen"
-    examples: int = 20
+    examples: int = 5
     hits: bool = False
-    fragment_bytes: int = 64 << 20
+    fragment_bytes: int = 128 << 20
 
 
 def scans(wanted: Wanted) -> list[Scan]:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsbench.leakage import kernels
-from zsbench.leakage.batch import Batch, Intake
-from zsbench.leakage.engine import Hits, Matcher, hashes
+from zsbench.leakage.batch import Intake
+from zsbench.leakage.engine import Hits
 from zsbench.leakage.lexicon import LEVELS, Lexicon
-from zsbench.leakage.sample import Distinct, Example, Examples, excerpt
+from zsbench.leakage.sample import Distinct, Examples
 
 Counts = NDArray[np.int64]
 ARRAYS = ("forms", "classes", "blocked", "placeholders", "flagged", "together")
@@ -46,29 +46,15 @@ class Tally:
         arrays = (np.zeros(shape, dtype=np.int64) for shape in shapes)
         return cls(*arrays, Distinct(classes), Examples(forms, examples), {})
 
-    def add(self, batch: Batch, hits: Hits, matcher: Matcher, source: int, first: int = 0) -> None:
-        """Counts the hits of a batch of source number `source`; `first` is the row of the batch's first caption."""
+    def add(self, hits: Hits, keys: NDArray[np.uint64]) -> None:
+        """Counts the hits of a batch; `keys` are the hashes of its captions (of those that name a class)."""
         self.forms += np.bincount(hits.named[:, 1], minlength=len(self.forms))
         cells = hits.classes[:, 1].astype(np.int64) * len(LEVELS) + hits.classes[:, 2]
         self.classes += np.bincount(cells, minlength=self.classes.size).reshape(self.classes.shape)
         self.blocked += np.bincount(hits.blocked[:, 1], minlength=len(self.blocked))
         self.placeholders += np.bincount(hits.placeholders[:, 1], minlength=len(self.placeholders))
         kernels.count_together(hits.classes, self.flagged, self.together)
-        keys = np.zeros(len(batch), dtype=np.uint64)
-        rows = np.unique(hits.classes[:, 0])
-        keys[rows] = hashes(batch, rows)
         self.distinct.add(hits.classes[:, 1], keys[hits.classes[:, 0]])
-        self._sample(batch, hits, matcher, keys, source, first)
-
-    def _sample(
-        self, batch: Batch, hits: Hits, matcher: Matcher, keys: NDArray[np.uint64], source: int, first: int
-    ) -> None:
-        rows, forms = hits.named[:, 0], hits.named[:, 1]
-        for place in self.examples.wanted(forms, keys[rows]):
-            row, form, key = int(rows[place]), int(forms[place]), int(keys[rows[place]])
-            known = self.examples.kept[form].get(key)
-            text = known.text if known else excerpt(batch.caption(row), matcher.forms[form][1].text)
-            self.examples.add(form, key, Example(text, 1, source, first + row))
 
     def take_in(self, source: int, intake: Intake) -> None:
         self.sources[source] = self.sources.get(source, Intake()) + intake
@@ -76,8 +62,7 @@ class Tally:
     def merge(self, other: Tally) -> None:
         for name in ARRAYS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for number, kept in enumerate(other.distinct.kept):
-            self.distinct.merge(number, kept)
+        self.distinct.merge(other.distinct)
         self.examples.merge(other.examples)
         for source, intake in other.sources.items():
             self.take_in(source, intake)
@@ -89,7 +74,7 @@ class Tally:
     def as_dict(self) -> dict[str, Any]:
         arrays = {name: getattr(self, name).tolist() for name in ARRAYS if name != "together"}
         pairs = [[int(c), int(d), int(self.together[c, d])] for c, d in np.argwhere(self.together)]
-        samples = {"distinct": self.distinct.as_list(), "examples": self.examples.as_list()}
+        samples = {"distinct": self.distinct.as_list(), "examples": self.examples.as_dict()}
         sources = {str(number): intake.as_dict() for number, intake in self.sources.items()}
         return {**arrays, "together": pairs, **samples, "size": self.examples.size, "sources": sources}
 
@@ -101,6 +86,6 @@ class Tally:
         for c, d, count in value["together"]:
             tally.together[c, d] = count
         tally.distinct = Distinct.from_list(value["distinct"])
-        tally.examples = Examples.from_list(value["examples"], value["size"])
+        tally.examples = Examples.from_dict(value["examples"], len(tally.forms), value["size"])
         tally.sources = {int(number): Intake(**intake) for number, intake in value["sources"].items()}
         return tally
