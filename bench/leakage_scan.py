@@ -9,8 +9,9 @@ matching   The same captions, the same meaning, exact counts per class, one core
            Rivals get each caption folded and spaced as MetaCLIP spaces it (`sofa,red` -> ` sofa red `), look for
            ` form ` with overlaps, count each class once per caption and settle blockers and keepers as we do. All counts
            must be equal. "bare" is MetaCLIP's own recipe, without folding and blockers: less work, other counts.
-corpus     A TSV of 12,000,000 rows (url TAB caption) from disk to report: against pyarrow reading its caption column on
-           one core, with one thread and with two, and the memory of the whole process tree.
+corpus     A TSV of 12,000,000 rows (url TAB caption), from the file to the finished report: on one core against pyarrow
+           reading its caption column on the same core, then with two threads on two; compiled loops loaded before. The
+           whole command, start and all, runs in a process of its own, whose tree's memory is watched.
 kill       The same scan is killed half-way and run again: equal counts, only the missing parts made.
 """
 
@@ -30,6 +31,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ import pyarrow.parquet
 
 from zsbench.atomic import write_json
 from zsbench.data.universes import COCOSTUFF_171
+from zsbench.leakage import session
 from zsbench.leakage.batch import Batch, Intake
 from zsbench.leakage.engine import Matcher
 from zsbench.leakage.lexicon import Entry, Form, Lexicon, load_lexicon
@@ -352,46 +355,73 @@ def line(row: dict[str, Any]) -> str:
 def corpus(folder: Path, texts: list[str], rows: int) -> dict[str, Any]:
     path = folder / "captions.tsv"
     size = write_corpus(path, texts, rows)
-    print(f"corpus: {rows:,} rows, {size / 1e9:.2f} GB")
-    scan(path, folder / "warm", "--jobs", "1", "--split", "voc5")  # compiles, and fills the file cache
-    reading = min(read_column(path) for _ in range(2))
+    print(f"corpus: {rows:,} rows, {size / 1e9:.2f} GB", flush=True)
+    timed_scan(path, folder / "warm", 1, "coco15", False)  # loads the compiled loops, and fills the file cache
+    with one_core():
+        reading = min(read_column(path) for _ in range(3))
     found: dict[str, Any] = {"rows": rows, "bytes": size, "reading_s": reading, "scans": []}
-    for split, more in (("voc5", ()), ("coco15", ()), ("coco15", ("--all-classes",))):
-        one = min((scan(path, folder / "one", "--jobs", "1", "--split", split, *more) for _ in range(2)), key=wall)
-        two = min((scan(path, folder / "two", "--jobs", "2", "--split", split, *more) for _ in range(2)), key=wall)
-        assert one["counts"] == two["counts"], "one thread and two count differently"
-        row = {"split": split, "all_classes": bool(more), "classes": len(one["counts"]), "one_s": one["seconds"]}
-        row |= {"one_cpu_s": one["cpu_s"], "two_s": two["seconds"], "whole_s": [one["wall_s"], two["wall_s"]]}
-        row |= {"of_reading": one["seconds"] / reading, "gain_of_two": one["seconds"] / two["seconds"]}
-        row["peak_mb"] = max(one["peak_mb"], two["peak_mb"])
+    for split, every in (("voc5", False), ("coco15", False), ("coco15", True)):
+        with one_core():
+            one, counts = min((timed_scan(path, folder / "one", 1, split, every) for _ in range(3)), key=first)
+        two, same = min((timed_scan(path, folder / "two", 2, split, every) for _ in range(3)), key=first)
+        assert counts == same, "one thread and two count differently"
+        row = {"split": split, "all_classes": every, "classes": len(counts), "one_core_s": one, "two_cores_s": two}
+        row |= {"of_reading": one / reading, "gain_of_two": one / two}
+        row |= process(path, folder / "process", split, every)
         found["scans"].append(row)
         print(corpus_line(row), flush=True)
-    found["kill"] = kill(path, folder / "killed", one["counts"])
+    found["kill"] = kill(path, folder / "killed", counts)
     print("kill: " + json.dumps(found["kill"]))
     return found
 
 
-def wall(result: dict[str, Any]) -> float:
-    return float(result["seconds"])
+def first(pair: tuple[float, Any]) -> float:
+    return pair[0]
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Reading and scanning on the same single core: a reader's helper threads get no second one."""
+    process, cores = psutil.Process(), psutil.Process().cpu_affinity()
+    process.cpu_affinity(cores[:1])
+    try:
+        yield
+    finally:
+        process.cpu_affinity(cores)
+
+
+def timed_scan(path: Path, out: Path, jobs: int, split: str, every: bool) -> tuple[float, dict[str, int]]:
+    """Seconds from the file to the finished report, in this process; and the counts."""
+    shutil.rmtree(out, ignore_errors=True)
+    begun = time.perf_counter()
+    scope = "all" if every else "unseen"
+    found = session.scans(session.Wanted(splits=(split,), captions=(str(path),), scope=scope))
+    session.run(found, out, jobs=jobs)
+    report = session.reports(found, out)[0]
+    seconds = time.perf_counter() - begun
+    return seconds, {block["name"]: block["captions"] for block in report["classes"]}
 
 
 def corpus_line(row: dict[str, Any]) -> str:
     return (
-        f"{row['classes']:4} classes   one core {row['one_s']:5.1f} s = {row['of_reading']:.2f} x reading the column   "
-        f"two cores {row['two_s']:5.1f} s ({row['gain_of_two']:.2f} x)   peak {row['peak_mb']:.0f} MB"
+        f"{row['classes']:4} classes   one core {row['one_core_s']:4.1f} s = {row['of_reading']:.2f} x reading the column"
+        f"   two cores {row['two_cores_s']:4.1f} s ({row['gain_of_two']:.2f} x)"
+        f"   whole command {row['command_s']:4.1f} s, {row['peak_mb']:.0f} MB at most"
     )
 
 
 def write_corpus(path: Path, texts: list[str], rows: int) -> int:
-    """url TAB caption, a million varied captions in another order every time; URLs hold class names on purpose."""
+    """url TAB caption, 200 bytes a row as in CC12M; a million varied captions come round. URLs hold class names."""
     captions = list(varied(texts, min(rows, 1_000_000), seed=1))
-    hosts = ("live.example.com/65535/%d_cat_sofa.jpg", "cdn.example.org/train/%d/tv-monitor-large.png?w=800&h=600")
+    hosts = (
+        "live.staticflickr.example.com/65535/%d_cat_sofa_b.jpg?size=large&width=1024&height=768&crop=center&quality=85",
+        "cdn.shop.example.org/s/files/1/0257/train/products/%d/tv-monitor-large_1024x1024_crop_center@2x.progressive.jpg",
+    )
     with path.open("w", encoding="utf-8") as file:
         for at in range(0, rows, len(captions)):
             part = captions[: rows - at]
-            urls = (
-                f"https://{hosts[n % 2] % (at + n):<0}/{(at + n) * 2654435761 % 2**40:011x}" for n in range(len(part))
-            )
+            numbers = range(at, at + len(part))
+            urls = (f"https://{hosts[n % 2] % n}&v={n * 2654435761 % 2**40:011x}" for n in numbers)
             file.writelines(f"{url}\t{caption}\n" for url, caption in zip(urls, part, strict=True))
     return path.stat().st_size
 
@@ -411,34 +441,22 @@ def read_column(path: Path) -> float:
     return time.perf_counter() - begun
 
 
-def command(path: Path, out: Path, *options: str) -> list[str]:
-    told = ["--captions", str(path), "--out", str(out), "--json", *options]
-    return [sys.executable, "-m", "zsbench", "leakage-scan", *told]
+def command(path: Path, out: Path, split: str, every: bool, *options: str) -> list[str]:
+    told = ["--captions", str(path), "--out", str(out), "--split", split, *options]
+    return [sys.executable, "-m", "zsbench", "leakage-scan", *told, *(["--all-classes"] if every else [])]
 
 
-def scan(path: Path, out: Path, *options: str) -> dict[str, Any]:
-    """A whole scan in a process of its own; its counts, seconds, and the most memory its process tree held at a time."""
+def process(path: Path, out: Path, split: str, every: bool) -> dict[str, float]:
+    """The whole command in a process of its own: seconds, and the most memory its process tree held at a time."""
     shutil.rmtree(out, ignore_errors=True)
-    begun = time.perf_counter()
-    process = psutil.Popen(command(path, out, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak = spent = 0.0
-    while process.poll() is None:
-        peak = max(peak, tree_mb(process))
-        spent = max(spent, cpu_of(process))
+    begun, peak = time.perf_counter(), 0.0
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = psutil.Popen(command(path, out, split, every), **silent)
+    while running.poll() is None:
+        peak = max(peak, tree_mb(running))
         time.sleep(0.02)
-    assert process.returncode == 0, f"the scan ended with {process.returncode}"
-    report = json.loads((out / "leakage.json").read_text(encoding="utf-8"))
-    counts = {block["name"]: block["captions"] for block in report["classes"]}
-    told = {"counts": counts, "seconds": report["corpus"]["seconds"], "wall_s": time.perf_counter() - begun}
-    return told | {"cpu_s": spent, "peak_mb": peak}
-
-
-def cpu_of(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-        return float(times.user + times.system)
-    except psutil.Error:
-        return 0.0
+    assert running.returncode == 0, f"the scan ended with {running.returncode}"
+    return {"command_s": time.perf_counter() - begun, "peak_mb": peak}
 
 
 def tree_mb(process: psutil.Process) -> float:
@@ -454,15 +472,15 @@ def tree_mb(process: psutil.Process) -> float:
 def kill(path: Path, out: Path, expected: dict[str, int]) -> dict[str, Any]:
     """Kills a scan when half of its parts stand, runs it again, and tells what the second run made."""
     shutil.rmtree(out, ignore_errors=True)
-    options = ("--split", "coco15", "--all-classes", "--jobs", "1")
+    line = command(path, out, "coco15", True, "--jobs", "1")
     total = -(-path.stat().st_size // (128 << 20))
-    first = subprocess.Popen(command(path, out, *options), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while first.poll() is None and len(list(out.glob("parts/*.json"))) < total // 2:
+    running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while running.poll() is None and len(list(out.glob("parts/*.json"))) < total // 2:
         time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    running.send_signal(signal.SIGKILL)
+    running.wait()
     stamps = {part: part.stat().st_mtime_ns for part in out.glob("parts/*.json")}
-    subprocess.run(command(path, out, *options), check=True, capture_output=True)
+    subprocess.run(line, check=True, capture_output=True)
     after = {part: part.stat().st_mtime_ns for part in out.glob("parts/*.json")}
     report = json.loads((out / "leakage.json").read_text(encoding="utf-8"))
     counts = {block["name"]: block["captions"] for block in report["classes"]}

@@ -84,7 +84,7 @@ def tally(fragments: list[Fragment], parts: scan.Parts) -> dict[str, Any]:
 def on_disk(file: Path, out: Path) -> dict[str, Any]:
     """The tally of the same file, cut alike, from the disk."""
     fragments, parts = cut(str(file)), parts_in(out)
-    scan.run(fragments, parts, jobs=1)
+    scan.run(fragments, parts, jobs=2)
     counted = tally(fragments, parts)
     assert counted["sources"]["0"]["records"] == 4000
     assert counted["forms"] == [2 * 667, 667], "sofa, and sofá without its accent; couch, and not in couch potato"
@@ -134,7 +134,7 @@ def test_an_object_that_changed_after_planning_is_refused(bucket: str, server: s
     with store.open_output_stream("corpus/drawn/pairs.tsv") as file:
         file.write(b"http://x\ta sofa\n")
     with pytest.raises(UserError, match=r"pairs\.tsv.* has changed since it was planned"):
-        scan.run(fragments, parts_in(tmp_path), jobs=1)
+        scan.run(fragments, parts_in(tmp_path), jobs=2)
 
 
 def test_a_missing_object_is_told(bucket: str) -> None:
@@ -150,7 +150,7 @@ def test_a_store_of_fsspec_is_counted_as_files_are(name: str, folder: Path, tmp_
     store = MemoryFileSystem()
     store.pipe(f"/{tmp_path.name}/{name}", (folder / name).read_bytes())
     fragments = fetched_once(cut(spec))
-    assert scan.run(fragments, parts, jobs=1) == len(fragments)
+    assert scan.run(fragments, parts, jobs=2) == len(fragments)
     assert tally(fragments, parts) == on_disk(folder / name, tmp_path / "disk")
 
 

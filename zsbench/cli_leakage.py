@@ -6,6 +6,7 @@ asked for was not shown, 130 interrupted (the same command goes on).
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -112,6 +113,8 @@ def leakage_scan(ctx: click.Context, **options: Any) -> None:
     found = session.scans(wanted)
     if options["purge"] and len(wanted.splits) > 1:
         raise UserError("--purge takes one --split: captions are removed for one set of unseen classes")
+    if options["purge"] and "-" in wanted.captions:
+        raise UserError("standard input cannot be read twice: save it to a file, then scan and purge that")
     session.check_reporting(found, **_limit(options), judged=options["judged"], outside=options["outside"])
     seconds = _run(found, options)
     code = _report(found, options, seconds)
@@ -220,7 +223,7 @@ def _report(found: Any, options: dict[str, Any], seconds: float) -> int:
         click.echo((options["out"] / "leakage.json").read_text(encoding="utf-8"), nl=False)
     else:
         for report in made:
-            click.echo(pages.text(report))
+            click.echo(pages.text(report, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
         click.echo(f"\n{written[-1]}")
     return limits.overall([report["exit"] for report in made])
 

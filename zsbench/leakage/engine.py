@@ -16,7 +16,7 @@ from zsbench.leakage import kernels
 from zsbench.leakage.automaton import Automaton, build
 from zsbench.leakage.batch import Batch, Bytes, Intake, Places, batch_of
 from zsbench.leakage.lexicon import Form, Lexicon
-from zsbench.leakage.words import NEXT, folded_joined, has_other_letters
+from zsbench.leakage.words import NEXT, folded_joined, has_other_letters, simple_folds
 
 LANES = 8
 ROOM = 1 << 14  # endings a lane has room for at first; a batch with more is walked again with enough
@@ -87,8 +87,8 @@ class Matcher:
         odd = np.empty(len(batch), dtype=np.uint8)
         self._make_room(int((batch.ends - batch.starts).sum()) + len(batch))
         stops = np.empty(len(batch), dtype=np.int64)
-        symbols = self._automaton.symbols
-        length = int(kernels.spell(batch.data, batch.starts, batch.ends, symbols, self._text, stops, odd))
+        symbols, simple = self._automaton.symbols, simple_folds()
+        length = int(kernels.spell(batch.data, batch.starts, batch.ends, symbols, simple, self._text, stops, odd))
         intake.nul += int(np.count_nonzero(odd & 2))
         rows = np.flatnonzero(odd & 1)
         if not len(rows):
@@ -100,7 +100,8 @@ class Matcher:
         self._make_room(at + int((extra.ends - extra.starts).sum()) + len(extra), keep=at)
         odd, stops = np.empty(len(extra), dtype=np.uint8), np.empty(len(extra), dtype=np.int64)
         place = self._text[at:]
-        kernels.spell(extra.data, extra.starts, extra.ends, self._automaton.folded, place, stops, odd)
+        symbols, simple = self._automaton.folded, simple_folds()
+        kernels.spell(extra.data, extra.starts, extra.ends, symbols, simple, place, stops, odd)
         return stops + at
 
     def _make_room(self, size: int, keep: int = 0) -> None:

@@ -24,28 +24,57 @@ compiled: Any = njit(nogil=True, cache=True, boundscheck=False)
 
 
 @compiled
-def spell(data, starts, ends, symbols, out, stops, odd):  # type: ignore[no-untyped-def]
+def spell(data, starts, ends, symbols, simple, out, stops, odd):  # type: ignore[no-untyped-def]
     """Writes every caption as symbols, ended by one ROW, into `out`; `stops` gets the place after it. Returns the last.
 
-    A caption with bytes beyond ASCII or a character reference is left empty and marked in `odd` for the fold; bit 1 of
-    `odd` tells of a NUL.
+    A character beyond ASCII is written as the ASCII one that it folds to (`words.simple_folds`). A caption with any
+    other, or with a character reference, is left empty and marked in `odd` for the fold; bit 1 of `odd` tells of a NUL.
     """
     at = U64(0)
     for i in range(len(starts)):
-        begin, seen = at, U16(0)
-        for j in range(U64(starts[i]), U64(ends[i])):
+        begin, seen, strange = at, U16(0), False
+        j, end = U64(starts[i]), U64(ends[i])
+        while j < end:
             value = symbols[data[j]]
+            j += ONE
+            if value & U16(NOT_ASCII):
+                code, more = _character(data, j - ONE, end)
+                letter = simple[code] if code < U64(len(simple)) else U8(0)
+                if letter == 0:
+                    strange = True
+                    break
+                value = symbols[letter]
+                j += more
             out[at] = U8(value & U16(255))
             seen |= value
             at += ONE
+        if strange:
+            for k in range(j, end):
+                seen |= symbols[data[k]]
         reference = seen & U16(AMPERSAND) and seen & U16(SEMICOLON)
-        odd[i] = (1 if seen & U16(NOT_ASCII) or reference else 0) | (2 if seen & U16(NUL) else 0)
+        odd[i] = (1 if strange or reference else 0) | (2 if seen & U16(NUL) else 0)
         if odd[i] & 1:
             at = begin
         out[at] = ROW
         at += ONE
         stops[i] = at
     return at
+
+
+@compiled
+def _character(data, at, end):  # type: ignore[no-untyped-def]
+    """The code of a character of two or three bytes and how many follow the first; else a code beyond any table."""
+    first, left = U64(data[at]), end - at
+    if first >= U64(0xC2) and first < U64(0xE0) and left >= U64(2):
+        second = U64(data[at + ONE])
+        if second & U64(0xC0) == U64(0x80):
+            return (first & U64(0x1F)) << U64(6) | (second & U64(0x3F)), ONE
+    elif first >= U64(0xE1) and first < U64(0xED) and left >= U64(3):
+        second, third = U64(data[at + ONE]), U64(data[at + U64(2)])
+        if second & U64(0xC0) == U64(0x80) and third & U64(0xC0) == U64(0x80):
+            code = (first & U64(0x0F)) << U64(12) | (second & U64(0x3F)) << U64(6) | (third & U64(0x3F))
+            return code, U64(2)
+    return U64(0xFFFFFFFF), U64(0)
 
 
 @compiled

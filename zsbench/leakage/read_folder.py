@@ -18,7 +18,7 @@ from zsbench.leakage.sources import Found
 log = logging.getLogger("zsbench")
 
 BESIDE = re.compile(
-    r"(dataset_info|dataset_dict|state|dataset_infos|.*_stats|config|package)\.json|cache-.*\.arrow"
+    r"(dataset_info|dataset_dict|state|dataset_infos|.*_stats|config|package|manifest)\.json|keep\.parquet|(keep|remove)\.txt|cache-.*\.arrow"
     r"|(readme|licen[cs]e|requirements|sources|notice|changelog|checksums?|md5sums?|sha256sums?)\b.*",
     re.IGNORECASE,
 )

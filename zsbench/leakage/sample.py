@@ -42,6 +42,10 @@ class Smallest:
     def kept(self, group: int) -> Hashes:
         return self.keys[group, : self.sizes[group]]
 
+    def largest(self, groups: Ints) -> Hashes:
+        """The largest hash that each of these groups keeps."""
+        return self.keys[groups, self.sizes[groups] - 1]
+
 
 class Distinct:
     """Sketch of the distinct captions of several classes."""
@@ -102,10 +106,10 @@ class Collector:
 
     def add(self, forms: Ints, hashes: Hashes, rows: Ints, first: int, text: Callable[[int, int], str]) -> None:
         """text: the caption of a row of this batch, shown for a form."""
-        for entry in self._smallest.add(forms, hashes, rows, first).tolist():
-            form, key = int(forms[entry]), int(hashes[entry])
-            if key <= self._smallest.kept(form)[-1]:  # not yet pushed out by a later one
-                self._texts[form, key] = text(int(rows[entry]), form)
+        fresh = self._smallest.add(forms, hashes, rows, first)
+        stayed = fresh[hashes[fresh] <= self._smallest.largest(forms[fresh])]  # others came and went within the batch
+        for form, key, row in zip(forms[stayed].tolist(), hashes[stayed].tolist(), rows[stayed].tolist(), strict=True):
+            self._texts[form, key] = text(row, form)
 
     def examples(self) -> Examples:
         """What was kept, as examples of source 0."""

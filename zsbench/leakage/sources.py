@@ -194,12 +194,23 @@ def _stamp(fs: Any, info: Any) -> str:
     return f"{info.size or 0}-{mark}" if mark is not None else f"{info.size or 0}"
 
 
+def _in_memory(source: str) -> Any:
+    """A copy: fsspec's own hands the same file with one position to every reader, and threads would read in turn."""
+    import pyarrow as pa
+    from fsspec.core import url_to_fs
+
+    fs, path = url_to_fs(source)
+    return pa.BufferReader(fs.cat_file(path))
+
+
 def open_file(source: str) -> Any:
     """The source for random access by Arrow. Raises OSError when it cannot be opened."""
     import pyarrow as pa
 
     if not is_uri(source):
         return pa.OSFile(source, "rb")
+    if source.lower().startswith("memory:"):
+        return _in_memory(source)
     fs, path = _store(source)
     try:
         return fs.open_input_file(path)

@@ -15,6 +15,9 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 ENTITY = re.compile(r"&(?:#[0-9]{1,8}|#[xX][0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});")
 INVISIBLE = frozenset(
     "\u200b\u200c\u200d\u2060\ufeff\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -22,6 +25,7 @@ INVISIBLE = frozenset(
 WORDS_OF_THEIR_OWN = ("CJK ", "HIRAGANA ", "KATAKANA ")  # written without spaces between words
 APART = " \uffff "  # between two readings of one caption: a word that no form contains, so that no phrase crosses it
 
+SIMPLE_CODES = 0x2100  # up to general punctuation and currency signs
 NEXT = "\ufffe"  # between captions that are folded together; in a caption it separates as any unknown character does
 
 # Latin, its supplements and extensions; combining marks among them are gone before anybody asks.
@@ -76,6 +80,20 @@ _GLUED[ord(NEXT)] = _PARTED[ord(NEXT)] = NEXT
 def is_latin(character: str) -> bool:
     """Whether a folded letter or digit can stand in one word with ASCII letters."""
     return _LATIN_ONE.match(character) is not None
+
+
+@lru_cache
+def simple_folds() -> NDArray[np.uint8]:
+    """For codes of the common scripts and signs: the one ASCII character they fold to, 0 where it takes more.
+
+    Accented letters, typographic quotes and dashes need no more than this; the engine does them in passing.
+    """
+    table = np.zeros(SIMPLE_CODES, dtype=np.uint8)
+    for code in range(128, SIMPLE_CODES):
+        text = fold(chr(code))
+        if chr(code) not in INVISIBLE and len(text) == 1 and text.isascii():
+            table[code] = ord(text)
+    return table
 
 
 def folded(text: str) -> str:
