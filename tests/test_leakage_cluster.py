@@ -22,8 +22,8 @@ from zsbench import __version__
 from zsbench.errors import UserError
 from zsbench.leakage import cluster, scan
 from zsbench.leakage.cluster import scan_on_cluster
-from zsbench.leakage.fragments import Fragment, plan
 from zsbench.leakage.lexicon import Entry, Form, Lexicon
+from zsbench.leakage.reading.fragments import Fragment, plan
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'zsbench[cluster]'")
 

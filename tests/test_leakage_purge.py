@@ -29,13 +29,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zsbench.errors import UserError
-from zsbench.leakage import purge as purging
-from zsbench.leakage import purge_lines, purge_places, purge_work, read_blocks
 from zsbench.leakage.engine import Matcher
-from zsbench.leakage.fragments import Fragment, plan
 from zsbench.leakage.lexicon import Entry, Form, Lexicon, split_lexicon
-from zsbench.leakage.purge import purge, verify
-from zsbench.leakage.purge_json import top_lists
+from zsbench.leakage.purging import corpus as purging
+from zsbench.leakage.purging import lines as purge_lines
+from zsbench.leakage.purging import places as purge_places
+from zsbench.leakage.purging import work as purge_work
+from zsbench.leakage.purging.corpus import purge, verify
+from zsbench.leakage.purging.json import top_lists
+from zsbench.leakage.reading import blocks as read_blocks
+from zsbench.leakage.reading.fragments import Fragment, plan
 from zsbench.leakage.reference import named
 from zsbench.split import load_split
 
@@ -584,7 +587,7 @@ def test_mask_numbers_rows_within_their_source(tmp_path: Path, monkeypatch: Any)
     captions = [("a sofa", "a dog", "a cat")[n % 3] for n in range(500)]
     first = put(tmp_path / "in/a.tsv", "".join(f"http://x/{n}\t{text}\n" for n, text in enumerate(captions)).encode())
     second = put(tmp_path / "in/b.txt", b"a sofa\na dog\n")
-    monkeypatch.setattr("zsbench.leakage.purge_lists.ROWS", 50)
+    monkeypatch.setattr("zsbench.leakage.purging.lists.ROWS", 50)
     manifest = purged([first, second], tmp_path / "out", "mask", fragment_bytes=700)
     table = pq.read_table(tmp_path / "out/keep.parquet")
     expected = [(str(first), n, None) for n in range(500) if n % 3] + [(str(second), 1, None)]
@@ -786,10 +789,10 @@ def test_a_killed_purge_goes_on(tmp_path: Path) -> None:
     script = """
 import os, signal, sys
 from pathlib import Path
-from zsbench.leakage import purge_work
-from zsbench.leakage.fragments import plan
-from zsbench.leakage.purge import purge
-from zsbench.leakage.purge_lines import rewrite_lines
+from zsbench.leakage.purging import work as purge_work
+from zsbench.leakage.reading.fragments import plan
+from zsbench.leakage.purging.corpus import purge
+from zsbench.leakage.purging.lines import rewrite_lines
 from tests.test_leakage_purge import LEXICON
 calls = []
 def dying(verdicts, part):

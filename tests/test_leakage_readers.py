@@ -30,9 +30,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zsbench.errors import UserError
-from zsbench.leakage import read_blocks
 from zsbench.leakage.batch import Intake
-from zsbench.leakage.fragments import Fragment, plan, read
+from zsbench.leakage.reading import blocks as read_blocks
+from zsbench.leakage.reading.fragments import Fragment, plan, read
 
 ODD = ["a sofa", 'the "red sofa', "NA", "null", "None", "nan", "", "mid\rdle", "nul\0", "über 沙发", "#N/A", " spaced "]
 QUICK = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -264,7 +264,7 @@ def test_memory_stays_flat_over_a_line_without_end(tmp_path: Path) -> None:
     code = """
         import resource, sys
         from zsbench.leakage.batch import Intake
-        from zsbench.leakage.fragments import plan, read
+        from zsbench.leakage.reading.fragments import plan, read
         fragments = plan([sys.argv[1]], fragment_bytes=1 << 40)
         for batch in read(plan([__file__], format="text")[0], Intake()): pass
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -732,7 +732,7 @@ def test_tars_are_read_as_tarfile_reads_them(tmp_path: Path, captions: list[str]
     captions = [c.encode("utf-8", "replace").decode() for c in captions]
     path = tar(tmp_path / "x.tar", samples(captions), kind, mtime=1.25 if kind == tarfile.PAX_FORMAT else 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zsbench.leakage.read_tars.NEAR", near)
+        patch.setattr("zsbench.leakage.reading.tars.NEAR", near)
         got = drain([Fragment(str(path), "tar")])
     assert got.texts == [caption.rstrip("\r\n") for caption in captions]
 

@@ -18,14 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from zsbench.reports.leakage import read_leakage, text, to_json, write
-from zsbench.reports.leakage_figures import Scale, heat_maps, scale, segments, shade, together
-from zsbench.reports.leakage_markdown import escape, markdown
-from zsbench.reports.leakage_model import Example, Leakage, Span, parsed
-from zsbench.reports.leakage_page import render
-from zsbench.reports.leakage_proof import excerpt, visible
-from zsbench.reports.leakage_tables import classes_csv, forms_csv, safe
-from zsbench.reports.leakage_terminal import WIDTH, columns, fit
-from zsbench.reports.leakage_words import NOT_SHOWN, rate
+from zsbench.reports.leakage.figures import Scale, heat_maps, scale, segments, shade, together
+from zsbench.reports.leakage.markdown import escape, markdown
+from zsbench.reports.leakage.model import Example, Leakage, Span, parsed
+from zsbench.reports.leakage.page import render
+from zsbench.reports.leakage.proof import excerpt, visible
+from zsbench.reports.leakage.tables import classes_csv, forms_csv, safe
+from zsbench.reports.leakage.terminal import WIDTH, columns, fit
+from zsbench.reports.leakage.words import NOT_SHOWN, rate
 
 from zsbench.errors import UserError
 

@@ -14,8 +14,8 @@ import pytest
 
 from zsbench.errors import UserError
 from zsbench.leakage import scan
-from zsbench.leakage.fragments import Fragment, plan
 from zsbench.leakage.lexicon import Entry, Form, Lexicon
+from zsbench.leakage.reading.fragments import Fragment, plan
 
 pytestmark = pytest.mark.timeout(180)
 

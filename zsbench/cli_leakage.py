@@ -97,7 +97,7 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 @click.group("leakage-scan", invoke_without_command=True)
 @_options(*_PLANNING, _OUT, *_RUNNING, *_REPORTING, *_PURGING)
 @click.pass_context
-def leakage_scan(ctx: click.Context, **options: Any) -> None:
+def leakage_scan(ctx: click.Context, /, **options: Any) -> None:
     """Which unseen classes does a caption corpus name? Counts, words, examples, and the corpus without them.
 
     Without --captions the drawn web-like corpus is scanned. Interrupted, the same command goes on where it was. On

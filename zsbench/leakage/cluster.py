@@ -30,9 +30,9 @@ from zsbench.atomic import replacing, write_text
 from zsbench.errors import UserError
 from zsbench.leakage import scan
 from zsbench.leakage.engine import Matcher
-from zsbench.leakage.fragments import Fragment
 from zsbench.leakage.lexicon import lexicon_from_dict
-from zsbench.leakage.sources import first_line
+from zsbench.leakage.reading.fragments import Fragment
+from zsbench.leakage.reading.sources import first_line
 
 CONNECT = 5  # seconds in which a scheduler must answer
 RETRIES = 2  # of a fragment whose reading failed with a defect; dead workers are counted apart, by Dask

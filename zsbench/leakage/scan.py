@@ -24,9 +24,9 @@ from zsbench.atomic import write_text
 from zsbench.errors import UserError
 from zsbench.leakage.batch import Batch, Intake
 from zsbench.leakage.engine import Matcher, flagged_hashes
-from zsbench.leakage.fragments import Fragment, read
 from zsbench.leakage.hits import HitsFile
 from zsbench.leakage.lexicon import Lexicon
+from zsbench.leakage.reading.fragments import Fragment, read
 from zsbench.leakage.sample import Collector, excerpt
 from zsbench.leakage.tally import Tally
 

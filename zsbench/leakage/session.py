@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from zsbench.atomic import write_json
 from zsbench.errors import UserError
 from zsbench.leakage import drawn, hits, limits, review, scan
-from zsbench.leakage.fragments import Fragment, plan
 from zsbench.leakage.lexicon import DEFAULT_LEVEL, Lexicon, lexicon_from_dict, split_lexicon
 from zsbench.leakage.outside import read_outside
+from zsbench.leakage.reading.fragments import Fragment, plan
 from zsbench.leakage.report import Block, Facts, build
 from zsbench.split import Split, load_split
+
+if TYPE_CHECKING:  # its readers and writers are needed for a purge only
+    from zsbench.leakage.purging.corpus import Mode
 
 DEFAULT_CORPUS = "web"
 PLAN = "plan.json"
@@ -151,7 +154,11 @@ Workers = Callable[[Sequence[Fragment], scan.Parts, scan.Progress], int]
 @contextmanager
 def _bar(text: str, size: int) -> Iterator[scan.Progress]:
     with tqdm(total=size or None, desc=text, unit="B", unit_scale=True, unit_divisor=1000, disable=None) as bar:
-        yield lambda more: bar.update(more) and None
+
+        def told(more: int) -> None:
+            bar.update(more)
+
+        yield told
 
 
 def unfinished(found: Sequence[Scan], out: Path) -> int:
@@ -228,9 +235,9 @@ def source_blocks(fragments: Sequence[Fragment]) -> list[Block]:
     return list(blocks.values())
 
 
-def purge(found: Sequence[Scan], out: Path, mode: str, command: str) -> Iterator[str]:
+def purge(found: Sequence[Scan], out: Path, mode: Mode, command: str) -> Iterator[str]:
     """Writes every corpus without the captions that name a class; a line for each."""
-    from zsbench.leakage.purge import purge as purge_corpus
+    from zsbench.leakage.purging.corpus import purge as purge_corpus
 
     for item in found:
         where = out if len(found) == 1 else out / f"{found.index(item) + 1}"

@@ -42,9 +42,17 @@ class Tally:
         """Nothing counted yet. examples: captions to keep for each form."""
         forms = sum(len(entry.forms) for entry in lexicon.entries)
         blockers, classes = sum(len(entry.blockers) for entry in lexicon.entries), len(lexicon.entries)
-        shapes = (forms, (classes, len(LEVELS)), blockers, classes, len(LEVELS), (classes, classes))
-        arrays = (np.zeros(shape, dtype=np.int64) for shape in shapes)
-        return cls(*arrays, Distinct(classes), Examples(forms, examples), {})
+        return cls(
+            forms=np.zeros(forms, np.int64),
+            classes=np.zeros((classes, len(LEVELS)), np.int64),
+            blocked=np.zeros(blockers, np.int64),
+            placeholders=np.zeros(classes, np.int64),
+            flagged=np.zeros(len(LEVELS), np.int64),
+            together=np.zeros((classes, classes), np.int64),
+            distinct=Distinct(classes),
+            examples=Examples(forms, examples),
+            sources={},
+        )
 
     def add(self, hits: Hits, keys: NDArray[np.uint64]) -> None:
         """Counts the hits of a batch; `keys` are the hashes of its captions (of those that name a class)."""

@@ -23,7 +23,7 @@ from zsbench.data.caption_choice import choose
 from zsbench.data.caption_stores import StoredCaptions
 from zsbench.data.scenes import cache_folder
 from zsbench.leakage.batch import Batch, Intake, batch_of
-from zsbench.leakage.engine import Matcher, hashes
+from zsbench.leakage.engine import Matcher, flagged_hashes
 from zsbench.leakage.lexicon import Lexicon
 from zsbench.leakage.sample import Distinct
 from zsbench.leakage.scan import COUNTING
@@ -91,9 +91,9 @@ def _scan(captions: StoredCaptions, lexicon: Lexicon) -> tuple[Named, Mask]:
     counts, distinct, flagged = np.zeros(classes, np.int64), Distinct(classes), [np.zeros(0, np.bool_)]
     for batch in _batches(captions):
         hits = matcher.scan(batch, intake)
-        rows, found = np.ascontiguousarray(hits.classes[:, 0]), hits.classes[:, 1]
+        rows, found = hits.classes[:, 0], hits.classes[:, 1]
         counts += np.bincount(found, minlength=classes)
-        distinct.add(found, hashes(batch, rows))
+        distinct.add(found, flagged_hashes(batch, hits)[rows])
         flagged.append(hits.flagged(len(batch)))
     mask = np.concatenate(flagged)
     named = dict(zip(lexicon.classes, counts.tolist(), strict=True))
