@@ -116,8 +116,7 @@ def leakage_scan(ctx: click.Context, /, **options: Any) -> None:
     if options["purge"] and "-" in wanted.captions:
         raise UserError("standard input cannot be read twice: save it to a file, then scan and purge that")
     session.check_reporting(found, **_limit(options), judged=options["judged"], outside=options["outside"])
-    seconds = _run(found, options)
-    code = _report(found, options, seconds)
+    code = _report(found, options, _run(found, options))
     if options["purge"]:
         _purge(found, options)
     sys.exit(code)
@@ -172,7 +171,7 @@ def merge(**options: Any) -> None:
     left = session.unfinished(found, options["out"])
     if left:
         raise UserError(f"{left:,} fragments are not scanned yet: zsbench leakage-scan run --out {options['out']}")
-    sys.exit(_report(found, options, 0.0))
+    sys.exit(_report(found, options, ()))
 
 
 def _wanted(options: dict[str, Any]) -> Any:
@@ -193,7 +192,7 @@ def _wanted(options: dict[str, Any]) -> Any:
     )
 
 
-def _run(found: Any, options: dict[str, Any], shard: tuple[int, int] = (1, 1)) -> float:
+def _run(found: Any, options: dict[str, Any], shard: tuple[int, int] = (1, 1)) -> Any:
     from functools import partial
 
     from zsbench.leakage import session
@@ -203,29 +202,29 @@ def _run(found: Any, options: dict[str, Any], shard: tuple[int, int] = (1, 1)) -
         from zsbench.leakage.cluster import scan_on_cluster
 
         workers = partial(scan_on_cluster, scheduler=options["scheduler"], workers=options["workers"] or 0)
-    made, seconds = session.run(found, options["out"], jobs=options["jobs"], shard=shard, workers=workers)
-    total = sum(len(item.fragments[shard[0] - 1 :: shard[1]]) for item in found)
-    if made < total:
-        click.echo(f"{total - made:,} of {total:,} parts were there already; scanned {made:,}", err=True)
-    return seconds if made == total else 0.0
+    made = session.run(found, options["out"], jobs=options["jobs"], shard=shard, workers=workers)
+    parts, total = sum(item.parts for item in made), sum(item.of for item in made)
+    if parts < total:
+        click.echo(f"{total - parts:,} of {total:,} parts were there already; scanned {parts:,}", err=True)
+    return made
 
 
-def _report(found: Any, options: dict[str, Any], seconds: float) -> int:
+def _report(found: Any, options: dict[str, Any], made: Any) -> int:
     from zsbench.leakage import limits, session
     from zsbench.reports import leakage as pages
 
     limit = {**_limit(options), "require_precision": options["require_precision"]}
     command = shlex.join(["zsbench", *sys.argv[1:]])
     told = {name: options[name] for name in ("max_bad", "judged", "outside", "review_out")}
-    made = session.reports(found, options["out"], command=command, seconds=seconds, limit=limit, **told)
-    written = pages.write(made, options["out"])
+    reports = session.reports(found, options["out"], command=command, made=made, limit=limit, **told)
+    written = pages.write(reports, options["out"])
     if options["as_json"]:
         click.echo((options["out"] / "leakage.json").read_text(encoding="utf-8"), nl=False)
     else:
-        for report in made:
+        for report in reports:
             click.echo(pages.text(report, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
         click.echo(f"\n{written[-1]}")
-    return limits.overall([report["exit"] for report in made])
+    return limits.overall([report["exit"] for report in reports])
 
 
 def _limit(options: dict[str, Any]) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def precision(strata: list[Stratum], captions: int) -> dict[str, Any] | None:
 def class_precision(judged: Judged, name: str, forms: list[tuple[str, int]], captions: int) -> dict[str, Any] | None:
     """Precision of one class for both questions. forms: each with the captions that hold it."""
     questions: tuple[Question, ...] = ("named", "shown")
-    found = {q: precision(_strata(judged, name, forms, q), captions) for q in questions}
+    found: dict[str, Any] = {q: precision(_strata(judged, name, forms, q), captions) for q in questions}
     return found if any(found.values()) else None
 
 

@@ -134,18 +134,28 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
+@dataclass(frozen=True)
+class Made:
+    """What running a scan took. parts: fragments read; of: fragments asked for; seconds: 0 where any was there before."""
+
+    parts: int
+    of: int
+    seconds: float
+
+
 def run(
     found: Sequence[Scan], out: Path, *, jobs: int = 0, shard: tuple[int, int] = (1, 1), workers: Workers | None = None
-) -> tuple[int, float]:
-    """Makes the missing parts of this shard; how many those were, and in how many seconds. Progress on stderr."""
-    begun, made = time.perf_counter(), 0
-    for item in found:
-        mine = item.fragments[shard[0] - 1 :: shard[1]]
-        parts = parts_of(item, out)
-        todo = scan.missing(mine, parts)
-        with _bar(f"{item.corpus} × {item.split['name']}", sum(fragment.bytes for fragment in todo)) as progress:
-            made += workers(todo, parts, progress) if workers else scan.run(todo, parts, jobs, progress)
-    return made, time.perf_counter() - begun
+) -> list[Made]:
+    """Makes the missing parts of this shard, scan by scan. Progress on stderr."""
+    return [_run(item, out, jobs, shard, workers) for item in found]
+
+
+def _run(item: Scan, out: Path, jobs: int, shard: tuple[int, int], workers: Workers | None) -> Made:
+    mine, parts, begun = item.fragments[shard[0] - 1 :: shard[1]], parts_of(item, out), time.perf_counter()
+    todo = scan.missing(mine, parts)
+    with _bar(f"{item.corpus} × {item.split['name']}", sum(fragment.bytes for fragment in todo)) as progress:
+        made = workers(todo, parts, progress) if workers else scan.run(todo, parts, jobs, progress)
+    return Made(made, len(mine), time.perf_counter() - begun if made == len(mine) else 0.0)
 
 
 Workers = Callable[[Sequence[Fragment], scan.Parts, scan.Progress], int]
@@ -171,7 +181,7 @@ def reports(
     out: Path,
     *,
     command: str = "",
-    seconds: float = 0.0,
+    made: Sequence[Made] = (),
     max_bad: float = 0.0,
     judged: Path | None = None,
     outside: Sequence[Path] = (),
@@ -179,8 +189,8 @@ def reports(
     limit: Mapping[str, Any] | None = None,
 ) -> list[Block]:
     """The reports of scans whose parts are all there, judged by `limit` (arguments of `limits.judge`)."""
-    made = []
-    for item in found:
+    written = []
+    for number, item in enumerate(found):
         parts, lexicon = parts_of(item, out), item.job.lexicon
         tally = scan.fold(item.fragments, parts)
         if review_out:
@@ -194,14 +204,14 @@ def reports(
             split=item.split,
             drawn=item.drawn,
             fingerprint=scan.corpus_fingerprint(item.fragments),
-            seconds=seconds,
+            seconds=made[number].seconds if made else 0.0,
             command=command,
             max_bad=max_bad,
             judged=review.read_judged(judged, lexicon) if judged else None,
             outside=[read_outside(path, lexicon) for path in outside],
         )
-        made.append(limits.judge(build(tally, lexicon, facts), **(limit or {})))
-    return made
+        written.append(limits.judge(build(tally, lexicon, facts), **(limit or {})))
+    return written
 
 
 def check_reporting(
