@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zsbench.leakage import kernels
+from zsbench.leakage.batch import Batch
+from zsbench.leakage.engine import Hits
 
 Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int32]
@@ -87,7 +89,7 @@ class Distinct:
         return made
 
 
-@dataclass
+@dataclass(slots=True)
 class Example:
     """A caption, how often it occurred with this form, and where first: source number and row of the source."""
 
@@ -98,31 +100,33 @@ class Example:
 
 
 class Collector:
-    """Samples examples of every form while one fragment is read; their texts are fetched before its batch is gone."""
+    """Samples examples of every form while one fragment is read; their bytes are fetched before its batch is gone."""
 
-    def __init__(self, forms: int, size: int):
-        self._smallest = Smallest(forms, size)
-        self._texts: dict[tuple[int, int], str] = {}
+    def __init__(self, forms: Sequence[str], size: int):
+        self._forms = forms
+        self._smallest = Smallest(len(forms), size)
+        self._captions: dict[tuple[int, int], bytes | str] = {}
 
-    def add(self, forms: Ints, hashes: Hashes, rows: Ints, first: int, text: Callable[[int, int], str]) -> None:
-        """text: the caption of a row of this batch, shown for a form."""
-        fresh = self._smallest.add(forms, hashes, rows, first)
+    def add(self, batch: Batch, hits: Hits, keys: Hashes) -> None:
+        """Takes in the hits of a batch; keys: the hash of every caption that has any."""
+        rows, forms = hits.named[:, 0], hits.named[:, 1]
+        hashes = keys[rows]
+        fresh = self._smallest.add(forms, hashes, rows, batch.first)
         stayed = fresh[hashes[fresh] <= self._smallest.largest(forms[fresh])]  # others came and went within the batch
         for form, key, row in zip(forms[stayed].tolist(), hashes[stayed].tolist(), rows[stayed].tolist(), strict=True):
-            self._texts[form, key] = text(row, form)
+            caption = batch.caption(row)
+            self._captions[form, key] = excerpt(caption, self._forms[form]) if len(caption) > LONGEST else caption
 
     def examples(self) -> Examples:
         """What was kept, as examples of source 0."""
         smallest = self._smallest
         made = Examples(len(smallest.sizes), smallest.keys.shape[1])
         for form in np.flatnonzero(smallest.sizes).tolist():
-            for key, copies, place in zip(
-                smallest.kept(form).tolist(),
-                smallest.copies[form].tolist(),
-                smallest.places[form].tolist(),
-                strict=False,
-            ):
-                made.kept[form][key] = Example(self._texts[form, key], copies, 0, place)
+            kept = (smallest.kept(form), smallest.copies[form], smallest.places[form])
+            for key, copies, place in zip(*(column.tolist() for column in kept), strict=False):
+                caption = self._captions[form, key]
+                text = caption if isinstance(caption, str) else caption.decode("utf-8", errors="replace")
+                made.kept[form][key] = Example(text, copies, 0, place)
         return made
 
 

@@ -15,19 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zsbench import __version__
 from zsbench.atomic import write_text
 from zsbench.errors import UserError
-from zsbench.leakage.batch import Batch, Intake
+from zsbench.leakage.batch import Intake
 from zsbench.leakage.engine import Matcher, flagged_hashes
 from zsbench.leakage.hits import HitsFile
 from zsbench.leakage.lexicon import Lexicon
 from zsbench.leakage.reading.fragments import Fragment, read
-from zsbench.leakage.sample import Collector, excerpt
+from zsbench.leakage.sample import Collector
 from zsbench.leakage.tally import Tally
 
 COUNTING = 1  # raised with every change of what a part holds or of what counts
@@ -84,7 +83,7 @@ def scan_fragment(
     """Reads one fragment and writes its part. stop: an Event; when it is set, `Stopped` is raised."""
     job, intake, told = parts.job, Intake(), 0
     tally = Tally.empty(job.lexicon, job.examples)
-    collector = Collector(len(matcher.forms), job.examples)
+    collector = Collector([form.text for _, form in matcher.forms], job.examples)
     parts.folder.mkdir(parents=True, exist_ok=True)
     with HitsFile(parts.hits(fragment) if job.hits else None, matcher, fragment.source) as hits_file:
         with closing(read(fragment, intake)) as batches:  # type: ignore[type-var]
@@ -92,8 +91,7 @@ def scan_fragment(
                 hits = matcher.scan(batch, intake)
                 keys = flagged_hashes(batch, hits)
                 tally.add(hits, keys)
-                rows, forms = hits.named[:, 0], hits.named[:, 1]
-                collector.add(forms, keys[rows], rows, batch.first, partial(_shown, batch, matcher))
+                collector.add(batch, hits, keys)
                 hits_file.add(batch, hits)
                 if stop is not None and stop.is_set():
                     raise Stopped
@@ -105,10 +103,6 @@ def scan_fragment(
     if progress:
         progress(fragment.bytes - told)
     write_text(parts.path(fragment), json.dumps(tally.as_dict()))
-
-
-def _shown(batch: Batch, matcher: Matcher, row: int, form: int) -> str:
-    return excerpt(batch.caption(row), matcher.forms[form][1].text)
 
 
 def missing(fragments: Sequence[Fragment], parts: Parts) -> list[Fragment]:
