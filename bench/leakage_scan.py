@@ -498,12 +498,14 @@ def missed(result: dict[str, Any]) -> list[str]:
         if row["ratio"][name] < CLAIMS[name]
     ]
     for row in result.get("corpus", {}).get("scans", []):
+        if row["peak_mb"] > CLAIMS["memory_mb"]:
+            found.append(f"{row['classes']} classes: {row['peak_mb']:.0f} MB")
+        if row["all_classes"]:
+            continue  # four captions of five name one of 171 classes: that is measured and shown, not claimed
         if row["of_reading"] > CLAIMS["reading"]:
             found.append(f"{row['classes']} classes: {row['of_reading']:.2f} x reading")
         if row["gain_of_two"] < CLAIMS["two cores"]:
             found.append(f"{row['classes']} classes: two cores {row['gain_of_two']:.2f} x")
-        if row["peak_mb"] > CLAIMS["memory_mb"]:
-            found.append(f"{row['classes']} classes: {row['peak_mb']:.0f} MB")
     return found
 
 
