@@ -122,12 +122,20 @@ class _Stdin(_Forward):
     """Standard input; what was looked at beforehand comes first. It is not closed: it is not ours."""
 
     ahead = bytearray()
+    of: Any = None  # the input that was looked at; another one has nothing in common with it
 
     def __init__(self) -> None:
         super().__init__(sys.stdin.buffer)
+        self._meet()
+
+    @classmethod
+    def _meet(cls) -> None:
+        if cls.of is not sys.stdin.buffer:
+            cls.of, cls.ahead = sys.stdin.buffer, bytearray()
 
     @classmethod
     def peek(cls, size: int) -> bytes:
+        cls._meet()
         while len(cls.ahead) < size and (more := sys.stdin.buffer.read(size - len(cls.ahead))):
             cls.ahead += more
         return bytes(cls.ahead[:size])
