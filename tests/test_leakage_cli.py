@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -121,6 +122,39 @@ def test_what_is_not_utf8_counts_as_unread(call: Call, tmp_path: Path, raw: byte
     assert call("--captions", "latin.txt").exit_code in (1, 2)
 
 
+def test_a_truncated_archive_is_incomplete(call: Call, tmp_path: Path) -> None:
+    whole = gzip.compress("\n".join(f"a tree {row}" for row in range(5000)).encode())
+    (tmp_path / "cut.txt.gz").write_bytes(whole[: len(whole) // 2])
+    result = call("--captions", "cut.txt.gz", "--fail-over", 0)
+    assert result.exit_code == 1 and "could not be read to its end" in report()["incomplete_because"][0]
+
+
+def test_what_max_bad_accepts_stands_beside_the_verdict(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_bytes(b'{"caption": "a tree"}\n{"caption": "a tr\n')
+    call("--captions", "bad.jsonl", "--max-bad", 0.5)
+    assert "1 of 2 records could not be read" in report()["verdict"] and report()["corpus"]["max_bad"] == 0.5
+    assert call("--captions", "bad.jsonl", "--max-bad", "nan").exit_code == 2
+
+
+def test_a_pattern_that_the_shell_spread_out_is_explained(call: Call, corpus: Path) -> None:
+    result = call("--captions", corpus, str(corpus))
+    assert result.exit_code == 2 and "quote a pattern" in result.output
+
+
+def test_names_of_files_do_nothing_to_the_terminal(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/e\x1b]0;pwn\x07.tsv").write_text("a\tb\tc\n")
+    result = call("--captions", "folder")
+    assert result.exit_code == 2 and not {"\x1b", "\x07"} & set(result.output)
+
+
+def test_hits_of_an_earlier_report_go_with_it(call: Call, corpus: Path) -> None:
+    call("--captions", corpus, "--hits")
+    assert Path("leakage/hits.parquet").exists()
+    call("--captions", corpus)
+    assert not Path("leakage/hits.parquet").exists()
+
+
 def test_a_leak_that_was_found_stays_found_in_an_incomplete_scan(call: Call, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_bytes(b'{"caption": "a sofa"}\n{broken\n')
     assert call("--captions", "bad.jsonl", "--fail-over", 0).exit_code == 3
@@ -149,8 +183,13 @@ def test_levels_and_all_classes(call: Call, corpus: Path) -> None:
 
 def test_words_of_ones_own_go_first(call: Call, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('[sofa]\nwords = [["sofa"], ["potato"]]\n')
-    call("--captions", corpus, "--lexicon", "mine.toml")
+    call("--captions", corpus, "--split", "voc5", "--lexicon", "mine.toml")
     assert counts() == NAMED | {"sofa": 3}
+    assert call("--captions", corpus, "--lexicon", "mine.toml").exit_code == 0
+    assert counts() == {"sofa": 3} and report()["split"]["scope"] == "all"
+    (tmp_path / "mine.toml").write_text('[soffa]\nwords = [["soffa"]]\n')
+    wrong = call("--captions", corpus, "--split", "voc5", "--lexicon", "mine.toml")
+    assert wrong.exit_code == 2 and "Did you mean 'sofa'" in wrong.output
 
 
 # --- the drawn corpus --------------------------------------------------------------------------------------------
@@ -319,6 +358,8 @@ def test_standard_input(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "zsbench", "leakage-scan", "--captions", "-", "--fail-over", "0"]
     result = subprocess.run(command, input=b"a sofa\n", cwd=tmp_path, capture_output=True)
     assert result.returncode == 3 and counts(tmp_path / "leakage")["sofa"] == 1
+    twice = subprocess.run([*command, "-s", "voc5", "-s", "context4"], input=b"a", cwd=tmp_path, capture_output=True)
+    assert twice.returncode == 2 and b"read twice" in twice.stderr
     refused = subprocess.run([*command, "--purge", "drop"], input=b"a sofa\n", cwd=tmp_path, capture_output=True)
     assert refused.returncode == 2 and b"standard input" in refused.stderr
 
@@ -338,7 +379,7 @@ def test_published_counts_stand_beside_ours(call: Call, corpus: Path, tmp_path: 
     concepts = {"0": {"alternates": {"studio couch": 5, "couch": 70, "sofas": 3}}, "1": {"alternates": {"couch": 70}}}
     (tmp_path / "published.json").write_text(json.dumps(concepts))
     call("--captions", corpus, "--concept-counts", "published.json")
-    assert report()["outside"][0]["counts"] == {"sofa": 73}
+    assert report()["outside"][0]["counts"] == {"sofa": 78}, "a studio couch is one"
     (tmp_path / "published.json").write_text("[]")
     assert call("--captions", corpus, "--concept-counts", "published.json").exit_code == 2
 
@@ -372,6 +413,41 @@ def test_a_judged_sample_gives_precision_and_corrected_counts(call: Call, corpus
     assert named["low"] < 0.75 < named["high"] and named["corrected_low"] <= 3 <= named["corrected_high"]
     assert call("--captions", corpus, "--review", "judged.csv", "--require-precision", 0.9).exit_code == 4
     assert report()["limit"]["unreviewed"] == ["sofa"]
+
+
+def test_answers_belong_to_their_corpus(call: Call, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text("a sofa\na sheep\n")
+    call("--captions", "other.txt", "--review-out", "sample.csv")
+    judge(lambda row: "1")
+    refused = call("--captions", corpus, "--review", "judged.csv", "--require-precision", 0.5)
+    assert refused.exit_code == 2 and "another corpus" in refused.output
+    both = call("-c", corpus, "-c", "other.txt", "--review", "judged.csv", "--require-precision", 0.5, "--json")
+    assert [len(found["limit"]["unreviewed"]) for found in json.loads(both.stdout)["reports"]] == [5, 0]
+    assert both.exit_code == 4
+
+
+def test_one_sample_serves_several_splits(call: Call, corpus: Path) -> None:
+    splits = ("--captions", corpus, "-s", "voc5", "-s", "context4")
+    call(*splits, "--review-out", "sample.csv")
+    judge(lambda row: "1")
+    assert call(*splits, "--review", "judged.csv", "--require-precision", 1).exit_code == 0
+    assert call(*splits, "--fail-on", "cat").exit_code == 0 and call(*splits, "--fail-on", "sheep").exit_code == 3
+
+
+def test_answers_are_not_written_over(call: Call, corpus: Path) -> None:
+    call("--captions", corpus, "--review-out", "sample.csv")
+    assert call("--captions", corpus, "--review-out", "sample.csv").exit_code == 0
+    judge(lambda row: "1")
+    refused = call("--captions", corpus, "--review-out", "judged.csv")
+    assert refused.exit_code == 2 and "holds answers" in refused.output
+    assert call("--captions", corpus, "--review", "judged.csv").exit_code == 0
+
+
+def test_few_reviewed_hits_show_no_precision(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "many.txt").write_text("a couch\n" * 99 + "a sofa\n")
+    call("--captions", "many.txt", "--review-out", "sample.csv")
+    judge(lambda row: "1" if row["form"] == "sofa" else "")
+    assert call("--captions", "many.txt", "--review", "judged.csv", "--require-precision", 0.5).exit_code == 4
 
 
 def test_an_unjudged_or_foreign_file_is_refused(call: Call, corpus: Path, tmp_path: Path) -> None:

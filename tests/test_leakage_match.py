@@ -234,7 +234,7 @@ def test_the_fast_engine_means_what_the_plain_one_means(captions: list[str]) -> 
 
 @st.composite
 def lexicons(draw: st.DrawFn) -> Lexicon:
-    words = st.sampled_from(["a", "b", "ab", "ba", "aa", "é", "沙"])
+    words = st.sampled_from(["a", "b", "ab", "ba", "aa", "é", "沙", "ч", "чb"])
     phrases = st.lists(st.lists(words, min_size=1, max_size=3).map(" ".join).map(form_of), max_size=4, unique=True)
     entries = []
     for number in range(draw(st.integers(1, 3))):
@@ -252,7 +252,7 @@ def lexicons(draw: st.DrawFn) -> Lexicon:
 
 
 @settings(max_examples=200, deadline=None)
-@given(lexicons(), st.lists(st.text(alphabet="ab é沙<>-", max_size=24), max_size=8))
+@given(lexicons(), st.lists(st.text(alphabet="ab é沙ч‹<>-", max_size=24), max_size=8))
 def test_any_lexicon_on_any_text(lexicon: Lexicon, captions: list[str]) -> None:
     assert fast(captions, Matcher(lexicon)) == plain(captions, lexicon)
 
@@ -275,6 +275,13 @@ def test_a_batch_may_hold_more_hits_than_there_is_room_for(monkeypatch: pytest.M
     monkeypatch.setattr(engine, "ROOM", 4)
     captions = ["sofa tv train " * 20] * 50 + ["nothing"] * 3 + ["tv"]
     assert fast(captions, Matcher(LEXICON)) == plain(captions)
+
+
+def test_a_large_batch_is_taken_in_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    captions = ["a sofa", "nothing", "couch potato", "tv monitor", "<PERSON>", "a sofá", "to train"] * 5
+    whole = fast(captions)
+    monkeypatch.setattr(engine, "MOST_BYTES", 20)
+    assert fast(captions) == whole == plain(captions)
 
 
 def test_one_caption_of_megabytes_costs_its_length_not_its_square() -> None:

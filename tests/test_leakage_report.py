@@ -420,7 +420,7 @@ def test_limit_and_exit_code_are_told() -> None:
     assert "Limit, captions of each class: 0; over it: pottedplant, sheep, sofa, train. Exit code 3." in words
     asked = {"fail_over": None, "over": [], "require_precision": 0.8, "unreviewed": ["sheep"]}
     short = made.report(limit=asked, exit=4)
-    assert "precision asked for: 0.8; not reviewed, or below it: sheep" in text(short) and text(short).endswith(
+    assert "precision asked for: 0.8; not reviewed enough, or below it: sheep" in text(short) and text(short).endswith(
         "exit 4"
     )
 

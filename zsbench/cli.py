@@ -25,7 +25,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            raise Refused(str(error)) from None
+            raise Refused(_visible(str(error))) from None
         except KeyboardInterrupt:
             click.echo("\nInterrupted. What is finished is kept; the same command goes on.", err=True)
             sys.exit(130)
@@ -43,6 +43,11 @@ class Commands(click.Group):
 
             raise Refused(str(unknown("command", name, self.list_commands(ctx), "zsbench --help")))
         return found
+
+
+def _visible(text: str) -> str:
+    """A message whose names from outside can do nothing to the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 class Refused(click.ClickException):

@@ -16,13 +16,19 @@ from typing import Any
 
 import click
 
-from zsbench.errors import UserError
+from zsbench.errors import UserError, unknown
 
 FILE = click.Path(path_type=Path)
-FORMATS = ["tsv", "csv", "jsonl", "text", "coco", "parquet", "arrow", "tar"]
+FORMATS = ["tsv", "csv", "jsonl", "json", "text", "parquet", "arrow", "tar"]
 
 _PLANNING = (
-    click.option("--split", "-s", "splits", multiple=True, help="Name or file; repeatable.  [default: voc5]"),
+    click.option(
+        "--split",
+        "-s",
+        "splits",
+        multiple=True,
+        help="Name or file; repeatable.  [default: voc5, or the classes of --lexicon]",
+    ),
     click.option(
         "--captions",
         "-c",
@@ -33,7 +39,10 @@ _PLANNING = (
     click.option("--caption-column", "column", help="Name or number (from 0), where it is not found by itself."),
     click.option("--format", "format", type=click.Choice(FORMATS), help="Where the suffix does not tell."),
     click.option(
-        "--lexicon", type=FILE, help="Your own words (zsbench lexicon make); they go before the shipped ones."
+        "--lexicon",
+        type=FILE,
+        help="Your own words (zsbench lexicon make). Alone: its classes are looked for; with --split: they go before the"
+        " shipped words.",
     ),
     click.option(
         "--level",
@@ -64,7 +73,9 @@ _REPORTING = (
     click.option("--fail-over", metavar="N|N%|Nppm", help="Exit 3 if a class is named in more captions than this."),
     click.option("--fail-on", multiple=True, metavar="CLASS", help="Only these classes count for that; repeatable."),
     click.option(
-        "--require-precision", type=click.FloatRange(0, 1), help="Exit 4 unless reviewed hits are this right."
+        "--require-precision",
+        type=click.FloatRange(0, 1),
+        help="Exit 4 unless the reviewed share of right hits (the estimate) reaches this for every class named.",
     ),
     click.option("--max-bad", type=click.FloatRange(0, 1), default=0.0, help="Share of unreadable records to accept."),
     click.option("--review-out", type=FILE, help="Write the sampled captions as CSV, to be judged."),
@@ -94,7 +105,21 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return add
 
 
-@click.group("leakage-scan", invoke_without_command=True)
+class Scans(click.Group):
+    """A file name where a subcommand could stand is a pattern that the shell has spread out."""
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        found = super().get_command(ctx, name)
+        if found is None and not name.startswith("-"):
+            if Path(name).exists():
+                raise UserError(
+                    f"what is '{name}'? Repeat --captions for every corpus, or quote a pattern: 'shards/*.tsv'"
+                )
+            raise unknown("subcommand of leakage-scan", name, self.list_commands(ctx))
+        return found
+
+
+@click.group("leakage-scan", cls=Scans, invoke_without_command=True)
 @_options(*_PLANNING, _OUT, *_RUNNING, *_REPORTING, *_PURGING)
 @click.pass_context
 def leakage_scan(ctx: click.Context, /, **options: Any) -> None:
@@ -113,9 +138,14 @@ def leakage_scan(ctx: click.Context, /, **options: Any) -> None:
     found = session.scans(wanted)
     if options["purge"] and len(wanted.splits) > 1:
         raise UserError("--purge takes one --split: captions are removed for one set of unseen classes")
+    if "-" in wanted.captions and len(found) > 1:
+        raise UserError("standard input is one corpus for one split: it cannot be read twice")
     if options["purge"] and "-" in wanted.captions:
         raise UserError("standard input cannot be read twice: save it to a file, then scan and purge that")
-    session.check_reporting(found, **_limit(options), judged=options["judged"], outside=options["outside"])
+    if options["max_bad"] != options["max_bad"]:
+        raise UserError("--max-bad nan is no share; expected a number from 0 to 1")
+    told = {name: options[name] for name in ("judged", "outside", "review_out")}
+    session.check_reporting(found, **_limit(options), **told)
     code = _report(found, options, _run(found, options))
     if options["purge"]:
         _purge(found, options)
@@ -136,6 +166,8 @@ def plan(**options: Any) -> None:
     """Cut corpora into fragments and write the plan; `run` does them, on as many machines as you like."""
     from zsbench.leakage import session
 
+    if "-" in options["captions"]:
+        raise UserError("standard input cannot be planned: it is read once; save it to a file, or scan it without plan")
     found = session.scans(_wanted(options))
     path = session.write_plan(found, options["out"])
     fragments = sum(len(item.fragments) for item in found)
@@ -154,6 +186,7 @@ def run(**options: Any) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     shard = session.parse_shard(options["shard"])
     found = session.read_plan(options["out"])
+    options["out"] = session.plan_folder(options["out"])
     _run(found, options, shard)
     left = session.unfinished(found, options["out"])
     click.echo(f"share {options['shard']} is done; {left:,} fragments of the whole plan are left")
@@ -168,6 +201,7 @@ def merge(**options: Any) -> None:
     from zsbench.leakage import session
 
     found = session.read_plan(options["out"])
+    options["out"] = session.plan_folder(options["out"])
     left = session.unfinished(found, options["out"])
     if left:
         raise UserError(f"{left:,} fragments are not scanned yet: zsbench leakage-scan run --out {options['out']}")
@@ -178,7 +212,7 @@ def _wanted(options: dict[str, Any]) -> Any:
     from zsbench.leakage.session import Wanted
 
     return Wanted(
-        splits=options["splits"] or ("voc5",),
+        splits=options["splits"] or (() if options["lexicon"] else ("voc5",)),
         captions=options["captions"],
         data=options["data"],
         format=options["format"],
@@ -223,6 +257,9 @@ def _report(found: Any, options: dict[str, Any], made: Any) -> int:
     else:
         for report in reports:
             click.echo(pages.text(report, colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR")))
+        if options["review_out"]:
+            out = options["review_out"]
+            click.echo(f"\n{out}: judge the columns named and shown (1, 0 or ?), save it as CSV, then --review {out}")
         click.echo(f"\n{written[-1]}")
     return limits.overall([report["exit"] for report in reports])
 

@@ -19,6 +19,7 @@ EXPECTED = {
     errno.ENOTDIR: "not a folder",
     errno.EEXIST: "is in the way",
     errno.ELOOP: "a loop of links",
+    errno.ENAMETOOLONG: "is too long a name",
     errno.EISDIR: "is a folder, a file was expected",
 }
 

@@ -122,7 +122,11 @@ def limits(report: Leakage) -> list[str]:
         said.append(f"limit, captions{held}: {asked}; {found}")
     if limit.get("require_precision") is not None:
         short = limit.get("unreviewed") or []
-        found = f"not reviewed, or below it: {listed(short, 12)}" if short else "every named class reaches it"
+        found = (
+            f"not reviewed enough, or below it: {listed(short, 12)} (--review-out writes a sample to judge)"
+            if short
+            else "the estimate of every named class reaches it"
+        )
         said.append(f"precision asked for: {limit['require_precision']:g}; {found}")
     return said
 

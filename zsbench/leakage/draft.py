@@ -76,7 +76,8 @@ def _told(place: Path, drafts: Sequence[Draft]) -> str:
     return (
         f"{place}: {len(drafts):,} classes, {copied:,} copied from the shipped lexicon, {len(drafts) - copied:,} drafted,"
         f" {checks:,} with something to check\n"
-        f"Read it, mend it, set `confirmed = true` at its top: zsbench lexicon show {place}"
+        f"Read it, mend it, set `confirmed = true` at its top: zsbench lexicon show {place}\n"
+        f"Then look for these classes: zsbench leakage-scan --lexicon {place} --captions …"
     )
 
 

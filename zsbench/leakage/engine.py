@@ -18,6 +18,7 @@ from zsbench.leakage.batch import Batch, Bytes, Intake, Places, batch_of
 from zsbench.leakage.lexicon import Form, Lexicon
 from zsbench.leakage.words import NEXT, folded_joined, has_other_letters, simple_folds
 
+MOST_BYTES = 1 << 28  # of one batch; a larger one is taken in halves
 LANES = 8
 ROOM = 1 << 14  # endings a lane has room for at first; a batch with more is walked again with enough
 
@@ -76,11 +77,25 @@ class Matcher:
 
     def scan(self, batch: Batch, intake: Intake) -> Hits:
         """The batch's hits; counts in `intake` what its letters were."""
+        if len(batch) > 1 and int((batch.ends - batch.starts).sum()) > MOST_BYTES:
+            return self._scan_halves(batch, intake)
         rows, stops = self._spelled(batch, intake)
         named, classes, blocked, placeholders = self._resolved(self._hits(stops))
         for part in (named, classes, blocked, placeholders):
             part[:, 0] = rows[part[:, 0]]
         return Hits(named, classes, blocked, placeholders)
+
+    def _scan_halves(self, batch: Batch, intake: Intake) -> Hits:
+        """A large batch in two parts: places in the text are 32-bit numbers."""
+        half = len(batch) // 2
+        one = self.scan(Batch(batch.data, batch.starts[:half], batch.ends[:half]), intake)
+        two = self.scan(Batch(batch.data, batch.starts[half:], batch.ends[half:]), intake)
+        return Hits(
+            _joined(one.named, two.named, half),
+            _joined(one.classes, two.classes, half),
+            _joined(one.blocked, two.blocked, half),
+            _joined(one.placeholders, two.placeholders, half),
+        )
 
     def _spelled(self, batch: Batch, intake: Intake) -> tuple[Ints, Places]:
         """Fills the text with plain captions, then with folded ones; the batch's row of each, and where each ends."""
@@ -143,6 +158,12 @@ class Matcher:
         tables = (self._automaton.words, self._role_at, self._roles, self._blocking, self._reach)
         n = kernels.resolve(hits, self._text, *tables, marks, named, classes, blocked, places)
         return named[: n[0]], classes[: n[1]], blocked[: n[2]], places[: n[3]]
+
+
+def _joined(one: Ints, two: Ints, moved: int) -> Ints:
+    """Two lists of hits; the rows of the second begin at `moved`."""
+    two[:, 0] += moved
+    return np.concatenate([one, two])
 
 
 def flagged_hashes(batch: Batch, hits: Hits) -> NDArray[np.uint64]:

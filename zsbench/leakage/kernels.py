@@ -306,7 +306,7 @@ def count_together(classes, levels, matrix):  # type: ignore[no-untyped-def]
         high, best = low, classes[low, 2]
         while high < len(classes) and classes[high, 0] == classes[low, 0]:
             best = min(best, classes[high, 2])
-            for other in range(low, high):
+            for other in range(low, high if len(matrix) else low):
                 c, d = classes[other, 1], classes[high, 1]
                 matrix[min(c, d), max(c, d)] += 1
             high += 1

@@ -7,6 +7,7 @@ form: 0 the data set's own string, 1 its inflections and spellings, 2 synonyms, 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
+from zsbench.data.universes import UNIVERSES
 from zsbench.errors import UserError
 from zsbench.leakage.lexicon_file import GROUPS, Table, read, written_tables
 from zsbench.leakage.words import form_of
@@ -100,7 +102,10 @@ def load_lexicon(universe: str, names: Sequence[str], level: int = DEFAULT_LEVEL
 
     Raises UserError for a file that is not valid or not confirmed, and for a class that no file knows.
     """
-    tables = _shipped(universe) | (user_tables(file, universe) if file else {})
+    own = user_tables(file, universe) if file else {}
+    for name in own:
+        _refuse_slip(file, name, universe)
+    tables = _shipped(universe) | own
     missing = [name for name in names if name not in tables]
     if missing:
         raise UserError(
@@ -109,6 +114,19 @@ def load_lexicon(universe: str, names: Sequence[str], level: int = DEFAULT_LEVEL
         )
     name = f"{universe} + {file.name}" if file else universe
     return Lexicon(name, level, tuple(_entry(class_name, tables[class_name], level) for class_name in names))
+
+
+def _refuse_slip(file: Path | None, name: str, universe: str) -> None:
+    """A class that is nearly one of the data set's would be passed over in silence; a wholly other one is another's."""
+    classes = UNIVERSES.get(universe, ())
+    near = [] if name in classes else difflib.get_close_matches(name, classes, n=1, cutoff=0.75)
+    if near:
+        raise UserError(f"{file}: {universe} has no class '{name}'. Did you mean '{near[0]}'?")
+
+
+def file_lexicon(file: Path, level: int = DEFAULT_LEVEL) -> Lexicon:
+    """All classes of a user's file. Raises UserError for a file that is not valid or not confirmed."""
+    return Lexicon(file.name, level, tuple(_entry(name, table, level) for name, table in user_tables(file).items()))
 
 
 def user_tables(file: Path, universe: str = "") -> dict[str, Table]:

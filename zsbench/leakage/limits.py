@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 from zsbench.errors import UserError, unknown
 
+COVERED = 0.8  # of a class's hits must be of forms that were judged before its precision is taken as shown
 COMPLETE, INCOMPLETE, OVER, UNREVIEWED = 0, 1, 3, 4
 
 Block = dict[str, Any]
 
 
-def parse_limit(text: str) -> tuple[float, bool]:
+def parse_limit(text: str) -> tuple[Fraction, bool]:
     """`5` captions per class, or a share of all captions as `0.01%` or `20ppm`; the number, and whether it is a share."""
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%|ppm)?\s*", text)
     if not match or (not match[2] and "." in match[1]):
         raise UserError(f"--fail-over {text!r} is no limit; expected captions per class (0) or a share (0.01%, 20ppm)")
-    number = float(match[1])
-    return (number / {"%": 1e2, "ppm": 1e6}[match[2]], True) if match[2] else (number, False)
+    number = Fraction(match[1])  # exact: 29 captions of 100 are not over 29%
+    return (number / {"%": 100, "ppm": 10**6}[match[2]], True) if match[2] else (number, False)
 
 
 def judge(
@@ -32,9 +34,9 @@ def judge(
     """The report with its limit, what is over it, and the exit code.
 
     fail_over: the limit (`parse_limit`). fail_on: the classes it holds for, by default all; alone it means 0.
-    require_precision: every class named must have been reviewed and found to be right in this share of its hits.
+    require_precision: every class named must have been reviewed, in forms with COVERED of its hits, and the estimate
+    must reach this share.
     """
-    check([block["name"] for block in report["classes"]], fail_over, fail_on)
     allowed = _allowed(fail_over if fail_over is not None or not fail_on else "0", report["corpus"]["captions"])
     held = [block for block in report["classes"] if not fail_on or block["name"] in fail_on]
     over = [block["name"] for block in held if allowed is not None and block["captions"] > allowed]
@@ -42,7 +44,12 @@ def judge(
     code = OVER if over else INCOMPLETE if not report["complete"] else UNREVIEWED if short else COMPLETE
     told = None
     if allowed is not None or require_precision is not None:
-        told = {"fail_over": allowed, "asked": fail_over, "fail_on": list(fail_on), "over": over}
+        told = {
+            "fail_over": None if allowed is None else float(allowed),
+            "asked": fail_over,
+            "fail_on": list(fail_on),
+            "over": over,
+        }
         told |= {"require_precision": require_precision, "unreviewed": short}
     return {**report, "limit": told, "exit": code}
 
@@ -56,7 +63,7 @@ def check(classes: Sequence[str], fail_over: str | None = None, fail_on: Sequenc
             raise unknown("class in this scan", name, classes)
 
 
-def _allowed(limit: str | None, captions: int) -> float | None:
+def _allowed(limit: str | None, captions: int) -> Fraction | None:
     """Captions that may name a class."""
     if limit is None:
         return None
@@ -72,7 +79,7 @@ def _unreviewed(report: Block, wanted: float | None) -> list[str]:
 
 def _estimate(block: Block) -> float:
     named = (block["precision"] or {}).get("named")
-    return float(named["estimate"]) if named else -1.0
+    return float(named["estimate"]) if named and named["covered"] >= COVERED else -1.0
 
 
 def overall(codes: Sequence[int]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from zsbench.errors import UserError
 from zsbench.leakage.lexicon import Entry, Lexicon
+from zsbench.leakage.reference import named
 from zsbench.leakage.words import form_of
 
 
@@ -25,13 +26,16 @@ def read_outside(path: Path, lexicon: Lexicon) -> dict[str, Any]:
         "name": path.stem,
         "counts": counts,
         "forms": {name: found for name, found in forms.items() if found},
-        "what": "captions holding one of our forms as published by others for ImageNet's names; a class that is missing"
-        " there was not counted, and a caption with two forms counts twice",
+        "what": "captions that hold a phrase which names the class, as published by others for ImageNet's names and"
+        " synonyms; words that are not among those were not counted, and a caption with two phrases counts twice",
     }
 
 
 def _found(entry: Entry, counted: dict[str, int]) -> dict[str, int]:
-    return {form.text: counted[form.text] for form in entry.forms if form.text in counted}
+    """The published phrases that name the class by our rules: `bighorn sheep` names sheep."""
+    words = {form.text.split()[0] for form in entry.forms}
+    near = (phrase for phrase in counted if not words.isdisjoint(phrase.split()))
+    return {phrase: counted[phrase] for phrase in near if counted[phrase] and named(phrase, entry)}
 
 
 def _phrases(path: Path) -> dict[str, int]:
@@ -41,10 +45,12 @@ def _phrases(path: Path) -> dict[str, int]:
         pairs = [pair for concept in concepts.values() for pair in concept["alternates"].items()]
         counts: dict[str, int] = {}
         for phrase, count in pairs:
-            counts[form_of(phrase)] = max(int(count), counts.get(form_of(phrase), 0))
+            if type(count) is not int or count < 0:
+                raise ValueError(f"{count!r} is no count")
+            counts[form_of(phrase)] = max(count, counts.get(form_of(phrase), 0))
     except FileNotFoundError:
         raise UserError(f"no concept counts at {path}") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} holds no concept counts: expected per concept a table `alternates` of counts"
         ) from error

@@ -22,6 +22,8 @@ SCHEMA = 1
 SHOWN = 5  # examples of a class
 COUNTED = ("records", "nulls", "empty", "malformed", "over_long", "undecodable", "nul", "non_latin")
 
+CONVERT = "a file in another encoding is converted first (iconv -f LATIN1 -t UTF-8); --max-bad accepts a share of them"
+
 Block = dict[str, Any]
 
 
@@ -61,7 +63,7 @@ def build(tally: Tally, lexicon: Lexicon, facts: Facts) -> Block:
         "lexicon": lexicon.as_dict(),
         "complete": not because,
         "incomplete_because": because,
-        "verdict": verdict(classes, facts.split, lexicon.level, complete=not because),
+        "verdict": verdict(classes, facts.split, lexicon.level, complete=not because) + _accepted(tally, because),
         "named": sum(block["captions"] > 0 for block in classes),
         "flagged": int(tally.flagged.sum()),
         "classes": classes,
@@ -70,6 +72,14 @@ def build(tally: Tally, lexicon: Lexicon, facts: Facts) -> Block:
         "limit": None,
         "exit": 0,
     }
+
+
+def _accepted(tally: Tally, because: list[str]) -> str:
+    """What --max-bad let pass, beside the verdict that it let pass."""
+    intake = tally.intake
+    if because or not intake.unread:
+        return ""
+    return f" {intake.unread:,} of {intake.records:,} records could not be read as they were meant; --max-bad accepts that."
 
 
 def _incomplete(sources: dict[int, Intake], facts: Facts) -> list[str]:
@@ -83,6 +93,7 @@ def _incomplete(sources: dict[int, Intake], facts: Facts) -> list[str]:
             reasons.append(
                 f"{name}: {intake.unread:,} of {intake.records:,} records could not be read as they were meant"
                 f" ({intake.malformed:,} malformed, {intake.over_long:,} over-long, {intake.undecodable:,} not UTF-8)"
+                + (f"; {CONVERT}" if intake.undecodable else "")
             )
     if not sum(intake.captions for intake in sources.values()):
         reasons.append("not one caption was found")
@@ -103,6 +114,7 @@ def _corpus(tally: Tally, facts: Facts) -> Block:
         "bytes": sum(source["bytes"] for source in facts.sources),
         "seconds": round(facts.seconds, 3),
         "fingerprint": facts.fingerprint,
+        "max_bad": facts.max_bad,
         "sources": sources,
         "totals": {name: getattr(total, name) for name in COUNTED},
     }

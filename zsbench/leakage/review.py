@@ -11,8 +11,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from zsbench.errors import UserError
 from zsbench.leakage.lexicon import Lexicon
 from zsbench.leakage.tally import Tally
 
-COLUMNS = ("id", "class", "form", "level", "copies", "caption", "named", "shown")
+COLUMNS = ("id", "corpus", "class", "form", "level", "copies", "caption", "named", "shown")
 YES, NO, UNSURE = ("1", "yes", "y", "true"), ("0", "no", "n", "false"), ("?", "unsure", "u")
 Z = 1.959963984540054  # 95 %
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -31,16 +32,26 @@ Question = Literal["named", "shown"]
 Judged = dict[tuple[str, str], dict[str, dict[Question, Answer]]]  # class and form -> id -> answers
 
 
-def write_sample(path: Path, tally: Tally, lexicon: Lexicon) -> int:
+@dataclass(frozen=True)
+class Sampled:
+    """A scan as its review sees it. corpus: its fingerprint, which ties answers to the captions they were given for."""
+
+    corpus: str
+    lexicon: Lexicon
+
+
+def write_sample(path: Path, scans: Sequence[tuple[Sampled, Tally]]) -> int:
     """The sampled captions of every form, to be judged in the columns `named` and `shown`; returns how many."""
+    refuse_answers(path)
     text, count = io.StringIO(), 0
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for (class_name, form, level), kept in zip(_forms(lexicon), tally.examples.kept, strict=True):
-        for key, example in sorted(kept.items()):
-            row = (f"h{key:016x}", class_name, form, level, example.copies, example.text)
-            writer.writerow([_cell(value) for value in row] + ["", ""])
-            count += 1
+    for sampled, tally in scans:
+        for (class_name, form, level), kept in zip(_forms(sampled.lexicon), tally.examples.kept, strict=True):
+            for key, example in sorted(kept.items()):
+                row = (f"h{key:016x}", f"c{sampled.corpus}", class_name, form, level, example.copies, example.text)
+                writer.writerow([_cell(value) for value in row] + ["", ""])
+                count += 1
     write_text(path, text.getvalue())
     return count
 
@@ -57,19 +68,37 @@ def _forms(lexicon: Lexicon) -> Iterator[tuple[str, str, int]]:
             yield entry.name, form.text, form.level
 
 
-def read_judged(path: Path, lexicon: Lexicon) -> Judged:
-    """The answers of a judged file; rows without any are left out. Raises UserError with the line at fault."""
-    rows = list(_rows(path))
-    known = {(name, form) for name, form, _ in _forms(lexicon)}
+def refuse_answers(path: Path) -> None:
+    """Raises UserError where a new sample would take the place of answers."""
+    try:
+        answered = path.exists() and any(row["named"].strip() or row["shown"].strip() for _, row in _rows(path))
+    except UserError:
+        answered = True  # whatever it is, it is not a sample without answers
+    if answered:
+        raise UserError(f"{path} is there already and holds answers or something else; give --review-out another name.")
+
+
+def read_judged(path: Path, scan: Sampled, others: Sequence[Sampled] = ()) -> Judged:
+    """The answers of a judged file for one scan; rows without any, and those of `others`, are left out.
+
+    Raises UserError with the line at fault, also for captions of a corpus that is none of these.
+    """
+    corpora = {f"c{sampled.corpus}" for sampled in (scan, *others)}
+    known = {(name, form) for sampled in (scan, *others) for name, form, _ in _forms(sampled.lexicon)}
+    own = {(name, form) for name, form, _ in _forms(scan.lexicon)}
     judged: Judged = {}
-    for number, row in rows:
+    anything = False
+    for number, row in _rows(path):
         answers = {q: _answer(row[q], f"{path}, line {number}, {q}") for q in ("named", "shown") if row[q].strip()}
         place = (row["class"], row["form"])
+        if answers and row["corpus"] not in corpora:
+            raise UserError(f"{path}, line {number}: sampled from another corpus, or before this one was changed.")
         if answers and place not in known:
             raise UserError(f"{path}, line {number}: class {place[0]!r} has no form {place[1]!r} in this lexicon.")
-        if answers:
+        anything |= bool(answers)
+        if answers and place in own and row["corpus"] == f"c{scan.corpus}":
             judged.setdefault(place, {})[row["id"]] = answers  # type: ignore[assignment]
-    if not judged:
+    if not anything:
         raise UserError(f"{path} holds no answer: fill the columns named and shown with 1, 0 or ?.")
     return judged
 
@@ -82,12 +111,15 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text; save the sheet as CSV (UTF-8).") from error
     head = text.split("\n", 1)[0]
-    reader = csv.DictReader(io.StringIO(text), delimiter=";" if head.count(";") > head.count(",") else ",")
+    reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count))
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing)}; it should be the file of --review-out, judged.")
-    for row in reader:
-        yield reader.line_num, {name: row.get(name) or "" for name in COLUMNS}
+    try:
+        for row in reader:
+            yield reader.line_num, {name: row.get(name) or "" for name in COLUMNS}
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}; is a quote missing?") from error
 
 
 def _answer(text: str, where: str) -> Answer:
@@ -125,7 +157,7 @@ def precision(strata: list[Stratum], captions: int) -> dict[str, Any] | None:
     total = sum(s.weight for s in known)
     if not total:
         return None
-    share = sum(s.weight / total * s.right / s.judged for s in known)
+    share = float(sum(Fraction(s.weight * s.right, s.judged) for s in known) / total)
     size = 1 / sum((s.weight / total) ** 2 / s.judged for s in known)
     low, high = wilson(share, size)
     return {

@@ -68,7 +68,7 @@ class Parts:
     def load(self, fragment: Fragment) -> Tally:
         try:
             return Tally.from_dict(json.loads(self.path(fragment).read_text(encoding="utf-8")), self.job.lexicon)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
             path = self.path(fragment)
             raise UserError(f"part {path} of the scan is missing or damaged; remove it and scan again.") from error
 
@@ -83,7 +83,7 @@ def scan_fragment(
     """Reads one fragment and writes its part. stop: an Event; when it is set, `Stopped` is raised."""
     job, intake, told = parts.job, Intake(), 0
     tally = Tally.empty(job.lexicon, job.examples)
-    collector = Collector([form.text for _, form in matcher.forms], job.examples)
+    collector = Collector(matcher, job.examples)
     parts.folder.mkdir(parents=True, exist_ok=True)
     with HitsFile(parts.hits(fragment) if job.hits else None, matcher, fragment.source) as hits_file:
         with closing(read(fragment, intake)) as batches:  # type: ignore[type-var]
@@ -186,6 +186,6 @@ def sources(fragments: Sequence[Fragment]) -> list[str]:
 
 
 def corpus_fingerprint(fragments: Sequence[Fragment]) -> str:
-    """Hash of which files with which sizes and times were planned, 12 hex digits."""
-    facts = json.dumps([fragment.as_dict() for fragment in fragments], sort_keys=True)
+    """Hash of which files with which sizes and times were planned, however they were cut; 12 hex digits."""
+    facts = json.dumps(sorted({(fragment.source, fragment.stamp, str(fragment.column)) for fragment in fragments}))
     return hashlib.sha256(facts.encode()).hexdigest()[:12]

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from zsbench.atomic import write_json
 from zsbench.errors import UserError
 from zsbench.leakage import drawn, hits, limits, review, scan
-from zsbench.leakage.lexicon import DEFAULT_LEVEL, Lexicon, lexicon_from_dict, split_lexicon
+from zsbench.leakage.lexicon import DEFAULT_LEVEL, Lexicon, file_lexicon, lexicon_from_dict, split_lexicon
 from zsbench.leakage.outside import read_outside
 from zsbench.leakage.reading.fragments import Fragment, plan
 from zsbench.leakage.report import Block, Facts, build
@@ -74,18 +74,35 @@ def scans(wanted: Wanted) -> list[Scan]:
     splits = [load_split(name) for name in wanted.splits]
     for spec in wanted.captions or (DEFAULT_CORPUS,):
         name, arm, path = _corpus(spec, wanted)
-        fragments = tuple(
-            plan([path], format=wanted.format, column=wanted.column, fragment_bytes=wanted.fragment_bytes)
-        )
+        if not splits:
+            found.append(_own_classes(name, arm, path, wanted))
+        fragments = _fragments(path, wanted) if splits else ()
         for split in splits:
             job = scan.Job(_lexicon(split, arm, wanted), wanted.examples, wanted.hits)
             found.append(Scan(name, arm is not None, _split_block(split, wanted.scope), fragments, job))
     return found
 
 
+def _own_classes(name: str, arm: str | None, path: str, wanted: Wanted) -> Scan:
+    """A corpus against the classes of a user's lexicon, which are no split."""
+    if wanted.lexicon is None:
+        raise UserError("nothing to look for: name a --split, or a --lexicon of your own classes")
+    lexicon = file_lexicon(wanted.lexicon, wanted.level)
+    title = f"the classes of {wanted.lexicon.name}"
+    block = {"name": wanted.lexicon.stem, "title": title, "fingerprint": lexicon.fingerprint, "scope": "all"}
+    return Scan(name, arm is not None, block, _fragments(path, wanted), scan.Job(lexicon, wanted.examples, wanted.hits))
+
+
+def _fragments(path: str, wanted: Wanted) -> tuple[Fragment, ...]:
+    return tuple(plan([path], format=wanted.format, column=wanted.column, fragment_bytes=wanted.fragment_bytes))
+
+
 def _corpus(spec: str, wanted: Wanted) -> tuple[str, str | None, str]:
     """Name, drawn arm if it is one, and what to open. A file goes before an arm of the same name."""
-    path = Path(spec).expanduser()
+    try:
+        path = Path(spec).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"no captions at {spec}: {error}") from error
     file = None if path.exists() else drawn.arm_file(spec, wanted.data)
     arm = drawn.drawn_arm(file or path)
     name = f"drawn: {arm}" if arm else spec.rstrip("/").rpartition("/")[2] or spec
@@ -122,6 +139,11 @@ def read_plan(out: Path) -> list[Scan]:
         raise UserError(f"{path} is no plan of a leakage scan; plan again.") from error
 
 
+def plan_folder(out: Path) -> Path:
+    """The folder of a plan, which may be given by its file."""
+    return out if out.is_dir() else out.parent
+
+
 def parts_of(item: Scan, out: Path) -> scan.Parts:
     return scan.Parts(out / "parts", item.job)
 
@@ -129,7 +151,7 @@ def parts_of(item: Scan, out: Path) -> scan.Parts:
 def parse_shard(text: str) -> tuple[int, int]:
     """`2/16`: the second of sixteen shards, counted from 1."""
     number, _, count = text.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+    if not (text.isascii() and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
         raise UserError(f"--shard {text!r}: expected I/N with I from 1 to N, e.g. 2/16")
     return int(number), int(count)
 
@@ -189,15 +211,17 @@ def reports(
     limit: Mapping[str, Any] | None = None,
 ) -> list[Block]:
     """The reports of scans whose parts are all there, judged by `limit` (arguments of `limits.judge`)."""
-    written = []
+    written, samples, scanned = [], [], sampled(found)
+    for old in out.glob("hits*.parquet"):
+        old.unlink()  # of an earlier report in this folder
     for number, item in enumerate(found):
         parts, lexicon = parts_of(item, out), item.job.lexicon
         tally = scan.fold(item.fragments, parts)
-        if review_out:
-            review.write_sample(_per_scan(review_out, item, found), tally, lexicon)
+        samples.append((scanned[number], tally))
         if item.job.hits:
             placed = ((parts.hits(p.fragment), p.first) for p in scan.in_place(item.fragments, parts))
-            hits.join(placed, _per_scan(out / "hits.parquet", item, found))
+            name = "hits.parquet" if len(found) == 1 else f"hits-{number + 1}.parquet"
+            hits.join(placed, out / name)
         facts = Facts(
             corpus=item.corpus,
             sources=source_blocks(item.fragments),
@@ -207,11 +231,17 @@ def reports(
             seconds=made[number].seconds if made else 0.0,
             command=command,
             max_bad=max_bad,
-            judged=review.read_judged(judged, lexicon) if judged else None,
+            judged=review.read_judged(judged, scanned[number], scanned) if judged else None,
             outside=[read_outside(path, lexicon) for path in outside],
         )
         written.append(limits.judge(build(tally, lexicon, facts), **(limit or {})))
+    if review_out:
+        review.write_sample(review_out, samples)
     return written
+
+
+def sampled(found: Sequence[Scan]) -> list[review.Sampled]:
+    return [review.Sampled(scan.corpus_fingerprint(item.fragments), item.job.lexicon) for item in found]
 
 
 def check_reporting(
@@ -220,20 +250,19 @@ def check_reporting(
     fail_over: str | None,
     fail_on: Sequence[str],
     judged: Path | None,
+    review_out: Path | None,
     outside: Sequence[Path],
 ) -> None:
     """Raises UserError for what the report would stumble over, before hours are spent on scanning."""
-    for item in found:
-        limits.check(item.job.lexicon.classes, fail_over, fail_on)
+    limits.check([name for item in found for name in item.job.lexicon.classes], fail_over, fail_on)
+    if review_out:
+        review.refuse_answers(review_out)
+    scanned = sampled(found)
+    for item, own in zip(found, scanned, strict=True):
         if judged:
-            review.read_judged(judged, item.job.lexicon)
+            review.read_judged(judged, own, scanned)
         for path in outside:
             read_outside(path, item.job.lexicon)
-
-
-def _per_scan(path: Path, item: Scan, found: Sequence[Scan]) -> Path:
-    """One file per scan: its number goes before the suffix where there are several."""
-    return path if len(found) == 1 else path.with_stem(f"{path.stem}-{found.index(item) + 1}")
 
 
 def source_blocks(fragments: Sequence[Fragment]) -> list[Block]:
@@ -249,10 +278,10 @@ def purge(found: Sequence[Scan], out: Path, mode: Mode, command: str) -> Iterato
     """Writes every corpus without the captions that name a class; a line for each."""
     from zsbench.leakage.purging.corpus import purge as purge_corpus
 
-    for item in found:
-        where = out if len(found) == 1 else out / f"{found.index(item) + 1}"
+    for number, item in enumerate(found):
+        where = out if len(found) == 1 else out / f"{number + 1}"
         size = sum(fragment.bytes for fragment in item.fragments)
         with _bar(f"{item.corpus}, purged", size) as progress:
             manifest = purge_corpus(item.fragments, item.job.lexicon, where, mode, command=command, progress=progress)
-        totals = manifest["totals"]
-        yield f"{where}: {totals['kept']:,} of {totals['rows']:,} captions kept ({manifest['mode']})"
+        totals, modes = manifest["totals"], dict.fromkeys(file["mode"] for file in manifest["files"])
+        yield f"{where}: {totals['kept']:,} of {totals['rows']:,} captions kept ({', '.join(modes)})"

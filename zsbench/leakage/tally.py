@@ -15,6 +15,7 @@ from zsbench.leakage.lexicon import LEVELS, Lexicon
 from zsbench.leakage.sample import Distinct, Examples
 
 Counts = NDArray[np.int64]
+PAIRED = 2048  # classes; of more than these nobody counts which are named together
 ARRAYS = ("forms", "classes", "blocked", "placeholders", "flagged", "together")
 
 
@@ -24,7 +25,8 @@ class Tally:
 
     forms: per form. classes: (class, lowest level by which it is named). blocked: per blocker, captions in which it set
     a form aside. placeholders: per class. flagged: captions that name any class, by the lowest level. together: (c, d),
-    c < d, captions that name both. distinct, examples: samples. sources: what came in, per source of the plan.
+    c < d, captions that name both (empty beyond PAIRED classes).
+    distinct, examples: samples. sources: what came in, per source of the plan.
     """
 
     forms: Counts
@@ -48,7 +50,7 @@ class Tally:
             blocked=np.zeros(blockers, np.int64),
             placeholders=np.zeros(classes, np.int64),
             flagged=np.zeros(len(LEVELS), np.int64),
-            together=np.zeros((classes, classes), np.int64),
+            together=np.zeros((classes, classes) if classes <= PAIRED else (0, 0), np.int64),
             distinct=Distinct(classes),
             examples=Examples(forms, examples),
             sources={},

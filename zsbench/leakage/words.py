@@ -123,7 +123,15 @@ def folded_joined(joined: str) -> list[str]:
 
 def _fold_beyond(text: str, table: _Table) -> str:
     text = _BEYOND_ASCII.sub(lambda run: run[0].translate(table), text)
-    return _OTHER_SCRIPT.sub(lambda run: f" {run[0]} ", text)
+    return _OTHER_SCRIPT.sub(_parted_run, text)
+
+
+def _parted_run(run: re.Match[str]) -> str:
+    """Letters of another script, with a space where a Latin letter or digit stands beside them."""
+    text, begin, end = run.string, *run.span()
+    before = " " if begin and text[begin - 1].isalnum() else ""
+    after = " " if end < len(text) and text[end].isalnum() else ""
+    return before + run[0] + after
 
 
 def _entity(match: re.Match[str]) -> str:

@@ -6,10 +6,13 @@ Arrow files on disk are mapped, for only so can one column be read alone, and pa
 
 from __future__ import annotations
 
+import io
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,12 @@ from zsbench.leakage.reading import blocks
 from zsbench.leakage.reading.layout import Fragment, refuse_pointer
 from zsbench.leakage.reading.sources import first_line, is_uri, open_file
 from zsbench.leakage.reading.streams import head
-from zsbench.leakage.reading.texts import read_batches, text_column
+from zsbench.leakage.reading.texts import read_batches, sizes, text_column
 
 KEPT = 64 << 20  # bytes of a mapped file that may stay in memory behind the reader
+DECODED = 64 << 20  # bytes of captions that one reading of a parquet file may decode
+FEW = 64  # rows read at once where nothing is known of them
+AHEAD = 1 << 16  # bytes of a local file read at once to see a dictionary
 
 
 def plan_parquet(whole: Fragment, column: str | None, fragment_bytes: int) -> list[Fragment]:
@@ -33,12 +39,12 @@ def plan_parquet(whole: Fragment, column: str | None, fragment_bytes: int) -> li
         with _as_os_error(), open_file(whole.source) as file:
             meta = pq.ParquetFile(file).metadata
             whole = replace(whole, column=text_column(whole.source, meta.schema.to_arrow_schema(), column))
-            sizes = [_stored(meta, group, whole.column) for group in range(meta.num_row_groups)]
+            stored = [_stored(meta, group, whole.column) for group in range(meta.num_row_groups)]
     except OSError:
         return _damaged(whole, column)
-    if not sizes:
+    if not stored:
         return [replace(whole, bytes=0)]
-    return [replace(whole, start=a, stop=b, bytes=sum(sizes[a:b])) for a, b in _runs(sizes, fragment_bytes)]
+    return [replace(whole, start=a, stop=b, bytes=sum(stored[a:b])) for a, b in _runs(stored, fragment_bytes)]
 
 
 def _damaged(whole: Fragment, column: str | None) -> list[Fragment]:
@@ -75,17 +81,53 @@ def read_parquet(fragment: Fragment, intake: Intake) -> Iterator[Batch]:
         source = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=is_uri(fragment.source))
         column = fragment.column or text_column(fragment.source, source.schema_arrow, None)
         groups = range(fragment.start, fragment.stop or source.num_row_groups)
-        rows = _rows_at_once(source.metadata, groups, column)
-        batches = source.iter_batches(rows, row_groups=list(groups), columns=[column], use_threads=False)
-        yield from read_batches(batches, column, intake)
+        yield from read_batches(_decoded(source, file, groups, column), column, intake)
     intake.bytes += fragment.bytes
 
 
-def _rows_at_once(meta: Any, groups: range, column: str) -> int:
-    """Rows that make a block of captions, by the mean size of one: captions may be words or pages."""
-    rows = sum(meta.row_group(group).num_rows for group in groups)
-    size = sum(chunk.total_uncompressed_size for group in groups for chunk in _chunks(meta, group, column))
-    return min(max(blocks.BLOCK * rows // max(size, 1), 256), blocks.ROWS)
+def _decoded(source: Any, file: Any, groups: range, column: str) -> Iterator[pa.RecordBatch]:
+    """Record batches of the row groups; neighbours are read together where their captions are about as long."""
+    compact = pa.types.is_dictionary(source.schema_arrow.field(column).type)  # stays encoded when it is read
+    sized = ((group, _rows_at_once(source.metadata, group, column, None if compact else file)) for group in groups)
+    for rows, run in groupby(sized, key=itemgetter(1)):
+        some = [group for group, _ in run]
+        yield from source.iter_batches(rows, row_groups=some, columns=[column], use_threads=False)
+
+
+def _rows_at_once(meta: Any, group: int, column: str, file: Any) -> int:
+    """Rows that make a block of captions, a power of two: by the mean size of one, for captions may be words or pages.
+
+    Where encoded captions say little about their size, no more than make DECODED bytes if all are as long as the longest.
+    """
+    rows, chunks = meta.row_group(group).num_rows, _chunks(meta, group, column)
+    most = blocks.BLOCK * rows // max(sum(chunk.total_uncompressed_size for chunk in chunks), 1)
+    for chunk in chunks if file is not None else []:
+        each = max(-(-chunk.num_values // max(rows, 1)), 1)  # captions of a row
+        if "DELTA_BYTE_ARRAY" in chunk.encodings:
+            most = min(most, max(DECODED // max(chunk.total_uncompressed_size * each, 1), FEW))
+        elif _repeats(chunk) and each * chunk.total_uncompressed_size * min(most, rows) > DECODED:
+            most = min(most, DECODED // max(_longest(meta, group, column, chunk, file) * each, 1))
+    return 1 << (min(max(most, 1), blocks.ROWS).bit_length() - 1)
+
+
+def _repeats(chunk: Any) -> bool:
+    return chunk.physical_type == "BYTE_ARRAY" and any("DICTIONARY" in name for name in chunk.encodings)
+
+
+def _longest(meta: Any, group: int, column: str, chunk: Any, file: Any) -> int:
+    """Bytes of the longest caption in the dictionary of a column's chunk, or of one that could be there."""
+    try:
+        names, size = [chunk.path_in_schema], AHEAD if isinstance(file, io.IOBase) else blocks.BLOCK
+        source = pq.ParquetFile(file, metadata=meta, read_dictionary=names, buffer_size=size, pre_buffer=False)
+        for batch in source.iter_batches(FEW, row_groups=[group], columns=[column], use_threads=False):
+            array = batch.column(0)
+            while not pa.types.is_dictionary(array.type):
+                array = array.values
+            if len(array.dictionary):
+                return int(sizes(array.dictionary).max())
+    except (OSError, ValueError, AttributeError, KeyError, pa.ArrowException):  # told when it is read
+        return int(chunk.total_uncompressed_size)
+    return 0
 
 
 def plan_arrow(whole: Fragment, column: str | None, fragment_bytes: int) -> list[Fragment]:
@@ -99,8 +141,8 @@ def plan_arrow(whole: Fragment, column: str | None, fragment_bytes: int) -> list
     whole = named
     parts = min(max(-(-whole.bytes // fragment_bytes), 1), max(count, 1))
     cuts = [count * n // parts for n in range(parts + 1)]
-    sizes = [whole.bytes * (n + 1) // parts - whole.bytes * n // parts for n in range(parts)]
-    return [replace(whole, start=cuts[n], stop=cuts[n + 1], bytes=sizes[n]) for n in range(parts)]
+    shares = [whole.bytes * (n + 1) // parts - whole.bytes * n // parts for n in range(parts)]
+    return [replace(whole, start=cuts[n], stop=cuts[n + 1], bytes=shares[n]) for n in range(parts)]
 
 
 def read_arrow(fragment: Fragment, intake: Intake) -> Iterator[Batch]:

@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from zsbench.errors import UserError
-from zsbench.leakage.batch import Batch, Bytes, Intake
+from zsbench.leakage.batch import Batch, Bytes, Intake, Places
 from zsbench.leakage.reading import blocks
 from zsbench.leakage.reading.columns import choose
+
+MOST = 8 << 20  # bytes of the captions of a batch, unless one alone has more
 
 
 def text_column(source: str, schema: pa.Schema, wanted: str | None) -> str:
@@ -44,13 +46,56 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def read_batches(source: Iterable[Any], column: str, intake: Intake) -> Iterator[Batch]:
-    """Batches of a column of captions from Arrow's record batches, no more than ROWS at once."""
+    """Batches of a column of captions from Arrow's record batches, no more than ROWS and about MOST bytes at once."""
     first = 0
     for found in source:
         whole = _checked(found.column(column))
-        for at in range(0, len(whole), blocks.ROWS):
-            yield _batch(_as_text(whole.slice(at, blocks.ROWS)), first, intake)
-            first += min(blocks.ROWS, len(whole) - at)
+        for at, stop in _cuts(sizes(whole)):
+            yield _batch(_as_text(whole.slice(at, stop - at)), first, intake)
+            first += stop - at
+
+
+def _cuts(lengths: Places) -> Iterator[tuple[int, int]]:
+    """Runs of captions of these lengths; one longer than MOST is alone."""
+    ends, at = np.cumsum(lengths), 0
+    while at < len(lengths):
+        before = int(ends[at - 1]) if at else 0
+        stop = int(np.searchsorted(ends, before + MOST, side="right"))
+        stop = min(max(stop, at + 1), at + blocks.ROWS, len(lengths))
+        yield at, stop
+        at = stop
+
+
+def sizes(array: Any) -> Places:
+    """Bytes of each caption once it is decoded, of a list those of its line ends too; nulls have none."""
+    kind, valid = array.type, array.is_valid().to_numpy(zero_copy_only=False)
+    if pa.types.is_null(kind) or not len(array):
+        return np.zeros(len(array), np.int64)
+    if pa.types.is_dictionary(kind):
+        known = np.append(sizes(array.dictionary), 0)
+        places = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        lengths = known[places]
+    elif _is_list(kind):
+        starts, ends = _extents(array)
+        sums = np.concatenate([[0], np.cumsum(sizes(array.values) + 1)])
+        lengths = sums[np.where(valid, ends, 0)] - sums[np.where(valid, starts, 0)]
+    elif pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        views = np.frombuffer(array.buffers()[1], np.int32).reshape(-1, 4)
+        lengths = views[array.offset : array.offset + len(array), 0].astype(np.int64)
+    else:
+        lengths = pc.binary_length(array).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return np.where(valid, lengths, 0)
+
+
+def _extents(lists: Any) -> tuple[Places, Places]:
+    """Where each list begins and ends among the values of all."""
+    if pa.types.is_fixed_size_list(lists.type):
+        starts = (np.arange(len(lists), dtype=np.int64) + lists.offset) * lists.type.list_size
+        return starts, starts + lists.type.list_size
+    offsets = lists.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
+    if pa.types.is_list_view(lists.type):
+        return offsets, offsets + lists.sizes.to_numpy(zero_copy_only=False)
+    return offsets[:-1], offsets[1:]
 
 
 def _checked(array: Any) -> Any:
