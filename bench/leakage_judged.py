@@ -6,7 +6,7 @@
 alt-text of the LAION kind, sources in turn) were read without knowing what the scan says, for the classes of voc5 and
 context4 and the things of coco15. `tests/judged_captions.csv` holds ids and verdicts: `=` named by its own word or a
 synonym, `<` by a narrower one only, `?` undecided. A first such set ("development") led to changes of the lexicon;
-the figures that count are those of the second ("held out"), judged after the last change. The captions themselves
+the figures that count are those of the second ("held out"), judged after the last change of their words. The captions themselves
 are read from shared/data beside the repository.
 """
 

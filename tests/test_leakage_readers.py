@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 from zsbench.errors import UserError
 from zsbench.leakage.batch import Intake
 from zsbench.leakage.reading import blocks as read_blocks
+from zsbench.leakage.reading import texts as read_texts
 from zsbench.leakage.reading.fragments import Fragment, plan, read
 
 ODD = ["a sofa", 'the "red sofa', "NA", "null", "None", "nan", "", "mid\rdle", "nul\0", "über 沙发", "#N/A", " spaced "]
@@ -481,6 +482,93 @@ def test_lists_of_captions_are_one_record_and_views_are_read(tmp_path: Path) -> 
 def test_parquet_of_nothing_but_nulls_is_read(tmp_path: Path) -> None:
     got = gather(parquet(tmp_path / "a.parquet", pa.nulls(3)))
     assert got.intake.nulls == got.intake.records == 3
+
+
+@pytest.mark.parametrize("kind", ["large", "dictionary", "delta", "lists", "arrow"])
+def test_memory_stays_flat_over_one_long_caption_repeated(tmp_path: Path, kind: str) -> None:
+    rows, long = 300, "a sofa " * 140_000
+    words = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([long], pa.large_string()))
+    path = tmp_path / ("a.arrow" if kind == "arrow" else "a.parquet")
+    if kind == "arrow":
+        with pa.ipc.new_file(path, pa.schema([("caption", words.type)])) as file:
+            file.write_table(pa.table({"caption": words}))
+    else:
+        column = words if kind == "dictionary" else words.cast(pa.large_string())
+        if kind == "lists":
+            column = pa.LargeListArray.from_arrays(pa.array(range(rows + 1), pa.int64()), column)
+        encoding = {"column_encoding": {"caption": "DELTA_BYTE_ARRAY"}, "use_dictionary": False}
+        more = encoding if kind == "delta" else {}
+        pq.write_table(pa.table({"caption": column}), path, compression="zstd", **more)
+        assert path.stat().st_size < 10_000
+    code = """
+        import resource, sys
+        from zsbench.leakage.batch import Intake
+        from zsbench.leakage.reading.fragments import plan, read
+        for fragment in plan([sys.argv[2]]):
+            for batch in read(fragment, Intake()): pass
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        intake, held, most = Intake(), 0, 0
+        for fragment in plan([sys.argv[1]]):
+            for batch in read(fragment, intake):
+                size = int((batch.ends - batch.starts).sum())
+                held, most = held + size, max(most, size)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert not intake.broken, intake.broken
+        print(intake.captions, held, most, grown // 1024)
+    """
+    script = write(tmp_path / "measure.py", textwrap.dedent(code))
+    small = parquet(tmp_path / "small.parquet", pa.array(["a dog"] * 3))
+    call = [sys.executable, script, path, small]
+    done = subprocess.run(call, capture_output=True, text=True, check=True, timeout=300)
+    captions, held, most, grown = map(int, done.stdout.split())
+    assert (captions, held) == (rows, rows * len(long))
+    assert most <= 8 << 20 and grown < 250, f"{most} bytes at once, {grown} MB for a file of {path.stat().st_size}"
+
+
+LAID = {
+    "string": pa.string(),
+    "large": pa.large_string(),
+    "view": pa.string_view(),
+    "dictionary": pa.dictionary(pa.int8(), pa.string()),
+    "list": pa.list_(pa.string()),
+    "view of lists": pa.list_view(pa.string()),
+    "pairs": pa.list_(pa.string(), 2),
+}
+
+
+@pytest.mark.parametrize("kind", LAID)
+def test_captions_are_cut_by_their_bytes_once_decoded(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts: list[Any] = ["a", None, "", "x" * 30, "a caption of some length", "y" * 20, None, "é"] * 9
+    wanted = [(text or "").encode() for text in texts]
+    if "list" in kind or kind == "pairs":
+        texts = [None if text is None else [text, "b"] for text in texts]
+        wanted = [b"" if pair is None else f"{pair[0]}\nb".encode() for pair in texts]
+    words = kind == "dictionary"
+    column = pa.array(texts).dictionary_encode().cast(LAID[kind]) if words else pa.array(texts, LAID[kind])
+    with pa.ipc.new_file(tmp_path / "a.arrow", pa.schema([("caption", column.type)])) as file:
+        file.write_batch(pa.record_batch([column], ["caption"]))
+        file.write_batch(pa.record_batch([column], ["caption"]).slice(3))
+    monkeypatch.setattr(read_texts, "MOST", 25)
+    monkeypatch.setattr(read_blocks, "LONGEST", 29)
+    kept = [None if len(text) > 29 else text for text in wanted]
+    got = gather(tmp_path / "a.arrow")
+    assert got.captions == kept + kept[3:]
+    assert got.intake.over_long == 18 and got.intake.nulls == 35
+    for fragment in got.fragments:
+        for batch in read(fragment, Intake()):
+            lengths = batch.ends - batch.starts
+            assert lengths.sum() <= 25 or len(batch) == 1
+
+
+def test_a_long_caption_of_one_row_group_does_not_cut_the_others_small(tmp_path: Path) -> None:
+    texts = [f"a caption {n}" for n in range(6000)]
+    path = parquet(tmp_path / "a.parquet", pa.array([*texts[:3000], *["x" * (9 << 20)] * 3, *texts[3000:]]), rows=3000)
+    fragments = plan([str(path)])
+    found = [len(batch) for batch in read(fragments[0], Intake())]
+    assert len(fragments) == 1 and sum(found) == 6003 and found[0] == 3000
+    assert [caption for caption in gather(path).texts if caption and len(caption) < 99] == texts
 
 
 def test_a_damaged_parquet_is_broken_and_does_not_stop_the_others(tmp_path: Path) -> None:

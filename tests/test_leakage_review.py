@@ -224,10 +224,9 @@ def test_precision_must_be_shown_for_every_class_that_is_named() -> None:
 
 
 def test_the_gravest_goes_first() -> None:
-    short = {"require_precision": 0.9}
-    assert judge(scan(100, 5, complete=False), "0", **short)["exit"] == OVER == 3
-    assert judge(scan(100, 5, complete=False), "5", **short)["exit"] == INCOMPLETE == 1
-    assert judge(scan(100, 5), "5", **short)["exit"] == UNREVIEWED == 4
+    assert judge(scan(100, 5, complete=False), "0", require_precision=0.9)["exit"] == OVER == 3
+    assert judge(scan(100, 5, complete=False), "5", require_precision=0.9)["exit"] == INCOMPLETE == 1
+    assert judge(scan(100, 5), "5", require_precision=0.9)["exit"] == UNREVIEWED == 4
     assert judge(scan(100, 5), "5")["exit"] == COMPLETE == 0
 
 

@@ -142,10 +142,7 @@ def leakage_scan(ctx: click.Context, /, **options: Any) -> None:
         raise UserError("standard input is one corpus for one split: it cannot be read twice")
     if options["purge"] and "-" in wanted.captions:
         raise UserError("standard input cannot be read twice: save it to a file, then scan and purge that")
-    if options["max_bad"] != options["max_bad"]:
-        raise UserError("--max-bad nan is no share; expected a number from 0 to 1")
-    told = {name: options[name] for name in ("judged", "outside", "review_out")}
-    session.check_reporting(found, **_limit(options), **told)
+    _check_reporting(found, options)
     code = _report(found, options, _run(found, options))
     if options["purge"]:
         _purge(found, options)
@@ -205,6 +202,7 @@ def merge(**options: Any) -> None:
     left = session.unfinished(found, options["out"])
     if left:
         raise UserError(f"{left:,} fragments are not scanned yet: zsbench leakage-scan run --out {options['out']}")
+    _check_reporting(found, options)
     sys.exit(_report(found, options, ()))
 
 
@@ -241,6 +239,15 @@ def _run(found: Any, options: dict[str, Any], shard: tuple[int, int] = (1, 1)) -
     if parts < total:
         click.echo(f"{total - parts:,} of {total:,} parts were there already; scanned {parts:,}", err=True)
     return made
+
+
+def _check_reporting(found: Any, options: dict[str, Any]) -> None:
+    from zsbench.leakage import session
+
+    if options["max_bad"] != options["max_bad"]:
+        raise UserError("--max-bad nan is no share; expected a number from 0 to 1")
+    told = {name: options[name] for name in ("judged", "outside", "review_out")}
+    session.check_reporting(found, **_limit(options), **told)
 
 
 def _report(found: Any, options: dict[str, Any], made: Any) -> int:

@@ -355,7 +355,7 @@ def gather_smallest(groups, hashes, kept, sizes, limits):  # type: ignore[no-unt
     """Adds hashes to the rows of `kept`, which are settled when they are full. Above limits[group] none is wanted."""
     for i in range(len(groups)):
         g = groups[i]
-        if hashes[i] < limits[g]:
+        if hashes[i] <= limits[g]:
             kept[g, sizes[g]] = hashes[i]
             sizes[g] += 1
             if sizes[g] == kept.shape[1]:

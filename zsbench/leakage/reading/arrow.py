@@ -6,7 +6,6 @@ Arrow files on disk are mapped, for only so can one column be read alone, and pa
 
 from __future__ import annotations
 
-import io
 import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,7 +96,7 @@ def _decoded(source: Any, file: Any, groups: range, column: str) -> Iterator[pa.
 def _rows_at_once(meta: Any, group: int, column: str, file: Any) -> int:
     """Rows that make a block of captions, a power of two: by the mean size of one, for captions may be words or pages.
 
-    Where encoded captions say little about their size, no more than make DECODED bytes if all are as long as the longest.
+    Where captions are encoded, no more than make DECODED bytes if all of them are as long as the longest.
     """
     rows, chunks = meta.row_group(group).num_rows, _chunks(meta, group, column)
     most = blocks.BLOCK * rows // max(sum(chunk.total_uncompressed_size for chunk in chunks), 1)
@@ -117,7 +116,7 @@ def _repeats(chunk: Any) -> bool:
 def _longest(meta: Any, group: int, column: str, chunk: Any, file: Any) -> int:
     """Bytes of the longest caption in the dictionary of a column's chunk, or of one that could be there."""
     try:
-        names, size = [chunk.path_in_schema], AHEAD if isinstance(file, io.IOBase) else blocks.BLOCK
+        names, size = [chunk.path_in_schema], AHEAD if isinstance(file, pa.OSFile) else blocks.BLOCK
         source = pq.ParquetFile(file, metadata=meta, read_dictionary=names, buffer_size=size, pre_buffer=False)
         for batch in source.iter_batches(FEW, row_groups=[group], columns=[column], use_threads=False):
             array = batch.column(0)
