@@ -6,12 +6,10 @@ share the work. Names: a *hit* is a phrase ending at a place; what it counts for
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 
 from zsbench.leakage.automaton import AMPERSAND, GREATER, LESS, NOT_ASCII, NUL, ROW, SEMICOLON
+from zsbench.leakage.compiled import compiled
 
 FORM, BLOCKER, KEEPER = 0, 1, 2
 NAMED, BLOCKED, PLACEHOLDER = 0, 1, 2
@@ -19,8 +17,6 @@ NAMED, BLOCKED, PLACEHOLDER = 0, 1, 2
 # Places and states are unsigned: numba reads a signed index as one that may count from the end, at three times the cost.
 U8, U16, U64 = np.uint8, np.uint16, np.uint64
 ONE = U64(1)
-
-compiled: Any = njit(nogil=True, cache=True, boundscheck=False)
 
 
 @compiled

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from zsbench.leakage.batch import Bytes
+from zsbench.leakage.compiled import compiled
 from zsbench.leakage.purging.lines import compressed
 from zsbench.leakage.purging.verdicts import Mask, Masks, Verdicts, disagreement
 from zsbench.leakage.reading.fragments import Fragment
 from zsbench.leakage.reading.sources import is_uri
-from zsbench.leakage.reading.split import QUOTE, compiled
+from zsbench.leakage.reading.split import QUOTE
 from zsbench.leakage.reading.streams import open_stream
 
 BACKSLASH, COMMA, COLON = 92, 44, 58

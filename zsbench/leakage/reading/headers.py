@@ -7,7 +7,8 @@ only looked at when it is a caption. Names are cut as WebDataset does: the key e
 
 from __future__ import annotations
 
-from zsbench.leakage.reading.split import NEWLINE, NULL, OVER_LONG, READ, RETURN, compiled
+from zsbench.leakage.compiled import compiled
+from zsbench.leakage.reading.split import NEWLINE, NULL, OVER_LONG, READ, RETURN
 
 BLOCK = 512
 NEED, END, SPECIAL, FULL, GROW = 0, 1, 2, 3, 4  # why the walk stopped

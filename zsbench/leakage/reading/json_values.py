@@ -6,7 +6,8 @@ unsure and left to Python's own parser, so that the two always agree on what is 
 
 from __future__ import annotations
 
-from zsbench.leakage.reading.split import EMPTY, MALFORMED, NULL, QUOTE, READ, UNSURE, compiled
+from zsbench.leakage.compiled import compiled
+from zsbench.leakage.reading.split import EMPTY, MALFORMED, NULL, QUOTE, READ, UNSURE
 
 BACKSLASH, COLON, COMMA, OPEN, CLOSE = 92, 58, 44, 123, 125
 SPACE, MINUS, DOT, ZERO, NINE, LETTER_N, LETTER_U = 32, 45, 46, 48, 57, 110, 117

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
+
+from zsbench.leakage.compiled import compiled
 
 READ, EMPTY, NULL, MALFORMED, OVER_LONG, UNSURE = 0, 1, 2, 3, 4, 5
 STATES = 6
@@ -18,8 +20,6 @@ STATES = 6
 NEWLINE, RETURN, QUOTE = 10, 13, 34
 # Addresses as whole numbers, which compiled code can be cached with; 0 means that the byte is not there.
 memchr: Any = types.ExternalFunction("memchr", types.uintp(types.uintp, types.intc, types.uintp))
-
-compiled: Any = njit(nogil=True, cache=True, boundscheck=False)
 
 
 @compiled
