@@ -27,6 +27,7 @@ Ints = NDArray[np.int32]
 
 KEPT = 1024  # hashes per class: an estimate beyond them is off by 3 % (one standard error)
 READ_WHOLE = 1 << 16  # characters of a caption that the plain matcher reads to find the match
+HELD = 1 << 12  # bytes of a caption that is held as it is until its part is written: most candidates never get there
 LONGEST = 600  # characters of a caption kept as an example; a longer one is cut around its match
 
 
@@ -118,7 +119,7 @@ class Collector:
         stayed = fresh[hashes[fresh] <= self._smallest.largest(forms[fresh])]  # others came and went within the batch
         for form, key, row in zip(forms[stayed].tolist(), hashes[stayed].tolist(), rows[stayed].tolist(), strict=True):
             caption = batch.caption(row)
-            self._captions[form, key] = self._excerpt(caption, form) if len(caption) > LONGEST else caption
+            self._captions[form, key] = self._excerpt(caption, form) if len(caption) > HELD else caption
 
     def _excerpt(self, caption: bytes, form: int) -> str:
         entry, found = self._matcher.forms[form]
@@ -132,7 +133,7 @@ class Collector:
             kept = (smallest.kept(form), smallest.copies[form], smallest.places[form])
             for key, copies, place in zip(*(column.tolist() for column in kept), strict=False):
                 caption = self._captions[form, key]
-                text = caption if isinstance(caption, str) else caption.decode("utf-8", errors="replace")
+                text = caption if isinstance(caption, str) else self._excerpt(caption, form)
                 made.kept[form][key] = Example(text, copies, 0, place)
         return made
 
