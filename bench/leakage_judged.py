@@ -1,4 +1,4 @@
-"""How right the lexicon is: captions judged by hand against what the scan says of them.
+"""How right the lexicon is: captions judged one by one against what the scan says of them.
 
     python bench/leakage_judged.py
 
@@ -8,6 +8,11 @@ context4 and the things of coco15. `tests/judged_captions.csv` holds ids and ver
 synonym, `<` by a narrower one only, `?` undecided. A first such set ("development") led to changes of the lexicon;
 the figures that count are those of the second ("held out"), judged after the last change of their words. The captions themselves
 are read from shared/data beside the repository.
+
+Two limits. The lexicon was written with these three corpora at hand: held out means that these captions were not among
+those whose judging changed it. And the rules of the second judging were written out more fully: a compound in which the
+thing takes part (playing frisbee, motorcycle race), undecided in the first, names it. By the first rules and before the
+changes, precision was 0.868 with undecided hits counted as wrong, 0.936 with them counted as right.
 """
 
 from __future__ import annotations
@@ -33,6 +38,11 @@ JUDGED = ROOT / "tests/judged_captions.csv"
 REAL = ROOT.parent / "shared/data/captions"
 THINGS = ("cow", "giraffe", "suitcase", "frisbee", "skateboard", "carrot", "scissors")
 SETS = ("held out", "development")
+LIMITS = (
+    "The lexicon was written with these corpora at hand; held out means not among the captions whose judging changed it."
+    " The second judging had fuller rules (compounds in which the thing takes part name it). By the first rules and before"
+    " the changes, precision was 0.868 with undecided hits counted as wrong, 0.936 with them counted as right."
+)
 
 Verdicts = dict[str, dict[str, str]]  # caption id -> class -> mark
 
@@ -129,7 +139,7 @@ def _faults(entry: Entry, judged: Verdicts, texts: dict[str, str]) -> Iterator[d
 
 
 def table(result: dict[str, Any]) -> str:
-    lines = ["# Captions judged by hand", "", f"`{result['command']}`", ""]
+    lines = ["# Captions judged one by one", "", f"`{result['command']}`", "", LIMITS, ""]
     for name in SETS:
         found = result["sets"][name]
         total = found["all"]
