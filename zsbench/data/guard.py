@@ -41,6 +41,11 @@ def admitted() -> Iterator[None]:
         _thread.admitted = before
 
 
+def is_admitted() -> bool:
+    """Whether this thread is the harness reading."""
+    return bool(getattr(_thread, "admitted", False))
+
+
 @contextmanager
 def locked(*folders: Path) -> Iterator[None]:
     """Everything below `folders` is closed to code outside `admitted()` until the block ends."""
