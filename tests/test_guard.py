@@ -27,6 +27,7 @@ from zsbench import evaluation, runner
 from zsbench.data import view as view_module
 from zsbench.data.captions import open_captions
 from zsbench.data.guard import GuardError, admitted, locked
+from zsbench.data.vectors import open_vectors
 from zsbench.data.view import Items, TrainView, guarded_view
 from zsbench.data.voc import VocDataset
 from zsbench.errors import UserError
@@ -170,6 +171,85 @@ def test_any_one_of_three_guards_stops_it_and_without_them_it_scores_high(datase
         assert score <= CHANCE if kept else score > 0.99, f"kept: {kept}"
 
 
+# Canary 4: class vectors
+
+VECTORS = '''"""Canary: asks for the vectors of unseen classes in training, and for every name it can think of in evaluation."""
+from dataclasses import dataclass
+import numpy as np
+import torch
+from zsbench.data.universes import VOC_CLASSES
+from zsbench.supervision import Supervision
+
+GOT = {}  # when -> rows
+
+@dataclass(frozen=True)
+class Vectors:
+    unseen_names: str = "evaluation"
+    ask: str = "unseen"  # names asked for in fit: seen, unseen, both
+
+    @property
+    def supervision(self):
+        return Supervision(vectors="factor", unseen_names=self.unseen_names)
+
+    def fit(self, data, job):
+        GOT.clear()
+        unseen = [name for name in VOC_CLASSES[1:] if name not in data.seen]
+        GOT["told"] = (list(data.unseen), job.facts["unseen"], list(data.vectors.ledger()["words"]))
+        names = {"seen": list(data.seen), "unseen": unseen, "both": [*data.seen, unseen[-1]]}[self.ask]
+        GOT["fit"] = data.vectors.rows(names)
+
+        def segment(images, names):
+            GOT["evaluation"] = data.vectors.rows(names)
+            return torch.zeros(len(images), len(names), 2, 2)
+
+        return segment
+'''
+
+
+def ask(dataset: VocDataset, folder: Path, limit: int = 2, **given: str) -> tuple[runner.Outcome, dict[str, Any]]:
+    (folder / "vectors.py").write_text(VECTORS)
+    plan = Plan(dataset, dataset.root, torch.device("cpu"), "fp32", out=folder / "runs", limit=limit)
+    outcome = runner.execute(runner.prepare(plan, str(folder / "vectors.py"), VOC5, 0, given))
+    return outcome, dict(canary("vectors").GOT)
+
+
+@pytest.mark.parametrize("asked", ["unseen", "both"])
+def test_vectors_of_unseen_classes_are_closed_while_a_method_fits(
+    dataset: VocDataset, tmp_path: Path, asked: str
+) -> None:
+    outcome, got = ask(dataset, tmp_path, ask=asked)
+    assert outcome.status == "failed" and outcome.message.startswith("GuardError: no vector is open")
+    assert "fit" not in got and got["told"] == ([], [], list(VOC5.seen)), "their names are closed as well"
+
+
+def test_they_are_open_when_it_segments(dataset: VocDataset, tmp_path: Path) -> None:
+    outcome, got = ask(dataset, tmp_path, ask="seen")
+    assert outcome.record is not None, outcome.message
+    assert list(outcome.record["supervision"]["vectors"]["words"]) == list(VOC5.names)
+    rows = np.load(dataset.root / "semantics/factor300.npy")
+    ids = [dataset.classes.index(name) for name in VOC5.names]
+    assert np.array_equal(got["fit"], rows[ids[:15]]) and np.array_equal(got["evaluation"], rows[ids])
+
+
+def test_what_one_run_opened_is_closed_to_its_next_start(dataset: VocDataset, tmp_path: Path) -> None:
+    (tmp_path / "vectors.py").write_text(VECTORS)
+    plan = Plan(dataset, dataset.root, torch.device("cpu"), "fp32", out=tmp_path / "runs", limit=2, force=True)
+    prepared = runner.prepare(plan, str(tmp_path / "vectors.py"), VOC5, 0, {"ask": "seen"})
+    for _ in range(2):
+        assert runner.execute(prepared).status == "done"
+        assert canary("vectors").GOT["told"][2] == list(VOC5.seen)
+        assert prepared.vectors is not None
+        with pytest.raises(GuardError):
+            prepared.vectors.rows(VOC5.unseen)
+
+
+@pytest.mark.parametrize("asked", ["seen", "unseen", "both"])
+def test_a_method_that_declares_it_trains_with_them(dataset: VocDataset, tmp_path: Path, asked: str) -> None:
+    outcome, got = ask(dataset, tmp_path, ask=asked, unseen_names="training")
+    assert outcome.status == "done" and got["told"] == (list(VOC5.unseen), list(VOC5.unseen), list(VOC5.names))
+    assert outcome.record is not None and outcome.record["supervision"]["unseen_names"] == "training"
+
+
 # What reaches a method
 
 
@@ -230,14 +310,19 @@ DOORS = [
     ("unlabelled", "train", "unlabelled"),
     ("layout", "unseen", "layout"),
     ("unseen_names", "training", "unseen"),
+    ("vectors", "factor", "vectors"),
 ]
 
 
 @pytest.mark.parametrize(("field", "value", "door"), DOORS)
 def test_what_is_declared_opens_one_door(dataset: VocDataset, scenes: Path, field: str, value: Any, door: str) -> None:
-    corpus = open_captions("web", drawn_root=scenes)
-    assert view(dataset, corpus=corpus) == TrainView(VOC5.seen), "nothing declared, nothing there"
-    got = vars(view(dataset, corpus=corpus, **{field: value}))
+    corpus, vectors = open_captions("web", drawn_root=scenes), open_vectors("random", VOC5, dataset, scenes, VOC5.names)
+
+    def handed(**declared: Any) -> TrainView:
+        return guarded_view(VOC5, dataset, Supervision(**declared), corpus, vectors=vectors)
+
+    assert handed() == TrainView(VOC5.seen), "nothing declared, nothing there"
+    got = vars(handed(**{field: value}))
     assert [name for name, there in got.items() if there not in (None, ())] == ["seen", door]
 
 

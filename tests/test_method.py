@@ -178,6 +178,25 @@ def test_every_method_honours_the_contract(name: str) -> None:
         ("fits on what", "data.labelled.fetch([0])", "data.labelled._fetch([0])", "GuardError"),
         ("fits on what", "return lambda images, names:", "return None and", "got NoneType"),
         ("reads what it declared", "data.labelled.fetch([0])", "pass", "labelled never was"),
+        (
+            "reads what it declared",
+            'Supervision(masks="seen", captions=False)',
+            'Supervision(masks="seen", vectors="factor")',
+            "vectors never was",
+        ),
+        (
+            "fits on what",
+            "captions=False)\n    def fit(self, data, job):\n",
+            'vectors="factor")\n    def fit(self, data, job):\n        data.vectors.rows(["sheep"])\n',
+            "GuardError: no vector is open",
+        ),
+        (
+            "returns logits where it is calibrated",
+            "return lambda images, names: torch.zeros(len(images), len(names), 4, 4)",
+            "score = lambda images, names: torch.zeros(len(images), len(names), 4, 4)\n"
+            "        score.gamma = 'much'\n        return score",
+            "one finite number, got 'much'",
+        ),
         ("scores all names", "len(names), 4, 4", "20, 4, 4", "were expected, got"),
         ("scores all names", "len(names), 4, 4)", "len(names), 4, 4).long()", "floating point"),
         ("scores all names", "len(names), 4, 4)", "len(names), 4, 4) / 0", "finite"),
@@ -222,6 +241,21 @@ def test_each_broken_promise_is_named(mine: Callable[..., str], promise: str, ol
     broken = failures(mine((old, new)))
     assert broken and broken[0].startswith(f"FAIL  {promise}"), broken
     assert re.search(why, broken[0]), broken[0]
+
+
+def test_a_method_with_vectors_has_no_faults(mine: Callable[..., str]) -> None:
+    reading = "data.labelled.fetch([0]); data.vectors.rows(data.seen)"
+    path = mine(
+        ("captions=False)", 'vectors="factor")'),
+        ("data.labelled.fetch([0])", reading),
+        (
+            "lambda images, names: torch.zeros(",
+            "lambda images, names: torch.zeros(0 * len(data.vectors.rows(names)) + ",
+        ),
+    )
+    lines = [line.text for line in check_method(path, "cpu")]
+    assert [line for line in lines if not line.startswith("ok ")] == []
+    assert any(line.endswith("1 items of labelled, 15 items of vectors") for line in lines)
 
 
 def test_a_method_without_faults_has_none(mine: Callable[..., str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -215,6 +216,104 @@ def test_the_ledger_tells_what_was_learned_from(done: dict[str, Outcome]) -> Non
     assert listener["captions"] is True and listener["corpus"]["name"] == "drawn: web"
     assert listener["corpus"]["verdict"] == "names unseen classes"
     assert set(listener["corpus"]["unseen_named"]) == {"cow", "motorbike"}
+
+
+VECTORED = '''"""Vectored: scores are the class vectors' first numbers."""
+from dataclasses import dataclass
+import json
+import torch
+from zsbench.supervision import Supervision
+
+JOBS = []
+
+@dataclass(frozen=True)
+class Vectored:
+    vectors: str = "factor"
+    vector_names: str = ""
+    started_from: int = 0  # shared stages
+
+    @property
+    def supervision(self):
+        return Supervision(vectors=self.vectors, vector_names=self.vector_names, unseen_names="training")
+
+    def fit(self, data, job):
+        JOBS.append(job)
+        rows = torch.tensor(data.vectors.rows([*data.seen, *data.unseen]))
+        if self.started_from:
+            stages = [{"name": "segmentation", "key": "0123456789ab", "seconds": 1.5, "steps": 10, "images": 80,
+                       "images_per_second": 53.3, "shared": True}] * self.started_from
+            (job.folder / "stages.json").write_text(json.dumps(stages))
+        return lambda images, names: rows[:, 0][None, :, None, None].expand(len(images), -1, 2, 2)
+'''
+
+
+@pytest.fixture
+def vectored(dataset: VocDataset, tmp_path: Path) -> Callable[..., Run]:
+    (tmp_path / "vectored.py").write_text(VECTORED)
+    here = plan(dataset, tmp_path / "runs", limit=2)
+
+    def run(split: str = "voc5", seed: int = 0, **given: Any) -> Run:
+        return runner.prepare(here, str(tmp_path / "vectored.py"), load_split(split), seed, given)
+
+    return run
+
+
+def test_class_vectors_stand_in_the_ledger(vectored: Callable[..., Run], dataset: VocDataset) -> None:
+    record = record_of(runner.execute(vectored()))
+    ledger, path = record["supervision"]["vectors"], dataset.root / "semantics/factor300.npy"
+    assert ledger["source"] == "factor" and ledger["dim"] == 300 and ledger["kind"] == "drawn factors"
+    assert ledger["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() and ledger["leaks"] is False
+    assert list(ledger["words"]) == list(load_split("voc5").names), "unseen ones, too: the record is written after all"
+    assert "vector_names" not in record["supervision"] and list(faults(record, RECORD)) == []
+
+
+def test_without_class_vectors_there_is_no_ledger_of_them(done: dict[str, Outcome]) -> None:
+    for outcome in done.values():
+        record = record_of(outcome)
+        assert record["supervision"]["vectors"] is None and "vector_names" not in record["supervision"]
+        assert record["rounds"] is None and record["calibration"] is None and record["stages"] == []
+
+
+def test_class_vectors_are_part_of_the_key(vectored: Callable[..., Run], dataset: VocDataset, tmp_path: Path) -> None:
+    assert vectored().key == vectored().key != vectored(vectors="factor64").key
+    runs = {"seed 0": vectored(vectors="random"), "seed 1": vectored(vectors="random", seed=1)}
+    assert len({run.key for run in runs.values()}) == 2
+    rows = np.random.default_rng(0).standard_normal((21, 4)).astype(np.float32)
+    names, table = tmp_path / "names.txt", tmp_path / "own.npy"
+    np.save(table, rows)
+    keys = []
+    for order in (dataset.classes, dataset.classes, dataset.classes[::-1]):
+        names.write_text("".join(f"{name}\n" for name in order))
+        keys.append(vectored(vectors=str(table), vector_names=str(names)).key)
+    np.save(table, rows + 1)
+    keys.append(vectored(vectors=str(table), vector_names=str(names)).key)
+    assert keys[0] == keys[1] and len(set(keys)) == 3
+
+
+def test_wrong_vectors_are_found_before_any_work(vectored: Callable[..., Run], tmp_path: Path) -> None:
+    for wrong in ("factr", str(tmp_path / "absent.npy")):
+        with pytest.raises(UserError):
+            vectored(vectors=wrong)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_job_knows_what_it_trains_on(vectored: Callable[..., Run], dataset: VocDataset, tmp_path: Path) -> None:
+    split = load_split("voc_k2")
+    assert runner.execute(vectored("voc_k2")).status == "done"
+    job = sys.modules["zsbench_method_vectored"].JOBS[-1]
+    assert job.stages == tmp_path / "runs/stages" and job.folder.parent.parent == tmp_path / "runs"
+    assert job.facts == {
+        "split": "voc_k2", "split_fingerprint": split.fingerprint, "seen": list(split.seen),
+        "unseen": list(split.unseen), "data": dataset.origin.fingerprint, "data_kind": "drawn",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_the_record_lists_the_stages_it_started_from(vectored: Callable[..., Run], number: int) -> None:
+    outcome = runner.execute(vectored(started_from=number))
+    record = strict((outcome.folder / "record.json").read_text())
+    assert [stage["name"] for stage in record["stages"]] == ["segmentation"] * number
+    assert list(faults(record, RECORD)) == []
 
 
 def test_names_reach_the_method_as_they_are_spoken(arms: VocDataset, tmp_path: Path) -> None:

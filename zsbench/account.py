@@ -47,7 +47,7 @@ def record_of(
         "limit": run.limit,
         "limited": is_limited(run),
         "seed": run.seed,
-        "supervision": configured.method.supervision.ledger() | {"corpus": run.corpus and run.corpus.ledger()},
+        "supervision": _supervision(run),
         "prompts": described.get("prompts"),
         "device": plan.device.type,
         "precision": run.precision,
@@ -56,7 +56,16 @@ def record_of(
         "peak_memory_bytes": peak_memory(),
         "images_per_second": {"train": training and training["images_per_second"], "evaluate": timing["evaluate"]},
         "training": training,
+        "stages": _stages(run.folder),
     }
+
+
+def _supervision(run: Run) -> dict[str, Any]:
+    """The method's declaration, with what the harness found of its captions and class vectors."""
+    declared: dict[str, Any] = run.configured.method.supervision.ledger()
+    del declared["vector_names"]  # how a file of vectors was read stands in the vectors' own ledger
+    found = {"corpus": run.corpus and run.corpus.ledger(), "vectors": run.vectors_ledger}
+    return declared | found
 
 
 def with_scan(record: dict[str, Any], corpus: Corpus | None) -> dict[str, Any]:
@@ -121,3 +130,9 @@ def _training(folder: Path) -> dict[str, Any] | None:
         "last": last["last"],
         "stages": stages,
     }
+
+
+def _stages(folder: Path) -> list[dict[str, Any]]:
+    """Trainings that the run started from, made once for several runs (see `zsbench.stages`)."""
+    path = folder / "stages.json"
+    return list(json.loads(path.read_text())) if path.exists() else []

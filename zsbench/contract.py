@@ -9,33 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import random
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from zsbench.config import configure
-from zsbench.corpus import training_captions
-from zsbench.data.guard import admitted, locked
-from zsbench.data.scenes import draw
-from zsbench.data.view import Items, TrainView, guarded_view
-from zsbench.data.voc import open_voc
 from zsbench.device import pick_device
-from zsbench.method import Job, LoadedMethod, Regions, Segmenter, load_method
-from zsbench.split import load_split
+from zsbench.method import LoadedMethod, Segmenter, load_method
+from zsbench.rounds import checked_rounds, purity
 from zsbench.supervision import Supervision
+from zsbench.trial import DOORS, Broken, Trial, built
 
-SPLIT = "voc5"
-DOORS = {"masks": "labelled", "captions": "captions", "unlabelled": "unlabelled", "layout": "layout"}
 ODD = (50, 67)  # pixels: no patch size divides both
 CLOSE = 1e-3  # of the range of the scores
 NEARLY_ALL = 0.99  # of the pixels; a region's border may move by the last bit of a sum
@@ -47,10 +36,6 @@ class Line:
 
     text: str
     good: bool
-
-
-class Broken(Exception):
-    """A promise that is not kept; the message says what was expected and what came."""
 
 
 def check_method(name: str, device: str = "auto", root: Path | None = None) -> Iterator[Line]:
@@ -118,11 +103,7 @@ def _explained(loaded: LoadedMethod) -> None:
     for notes in ("departures", "drawn", "quick"):
         if strangers := sorted(getattr(loaded.cls, notes, {}).keys() - fields):
             raise Broken(f"`{notes}` was expected to name fields, {', '.join(strangers)} are none")
-    _built(loaded)
-
-
-def _built(loaded: LoadedMethod) -> Any:
-    return configure(loaded.cls, getattr(loaded.cls, "quick", {}), "drawn").method
+    built(loaded)
 
 
 DECLARATION: dict[str, Callable[[LoadedMethod], str | None]] = {
@@ -132,102 +113,6 @@ DECLARATION: dict[str, Callable[[LoadedMethod], str | None]] = {
     "has a title": _title,
     "explains fields that it has": _explained,
 }
-
-
-class Trial:
-    """One method on a few drawn scenes; `segmenter` is its first fit."""
-
-    def __init__(self, loaded: LoadedMethod, device: torch.device, folder: Path, scenes: Path | None):
-        self.method, self.device, self.folder = _built(loaded), device, folder
-        if scenes is None:
-            scenes = folder / "scenes"
-            draw(scenes, captioned=128, train=64, val=24, arms=("web",), progress=False)
-        self.split, self.dataset = load_split(SPLIT), open_voc(scenes)
-        self.opened: dict[str, int] = {}
-
-    def fit(self, place: str, noise: int) -> Segmenter:
-        """A fit in the folder `place`. `noise` disturbs the global random states: only `job.seed` may decide."""
-        torch.manual_seed(noise)
-        np.random.seed(noise)  # noqa: NPY002  (the global state is what is disturbed)
-        random.seed(noise)
-        job = Job(self.device, 0, self.folder / place)
-        job.folder.mkdir(exist_ok=True)
-        with locked(*self.dataset.protected):
-            segmenter: Segmenter = self.method.fit(self._view(), job)
-        return segmenter
-
-    def _view(self) -> TrainView:
-        supervision, captions = self.method.supervision, None
-        if supervision.captions:
-            with admitted():
-                captions = training_captions(None, self.dataset, self.dataset.root, None, 0)
-        view = guarded_view(self.split, self.dataset, supervision, captions)
-        doors: dict[str, Any] = {door: self._counted(door, getattr(view, door)) for door in DOORS.values()}
-        return dataclasses.replace(view, **doors)
-
-    def _counted(self, door: str, items: Items | None) -> Items | None:
-        if items is None:
-            return None
-        self.opened.setdefault(door, 0)
-
-        def fetch(positions: Sequence[int]) -> list[Any]:
-            self.opened[door] += len(positions)
-            return items._fetch(positions)  # not fetch: reading stays the privilege of the outer Items
-
-        return Items(items.size, fetch)
-
-    @cached_property
-    def segmenter(self) -> Segmenter:
-        return self.fit("first", 1)
-
-    @cached_property
-    def images(self) -> Tensor:
-        """(3, 3, H, W) in [0, 1]: validation images, as the harness hands them over."""
-        pictures = np.stack([self.dataset.image(key) for key in self.dataset.keys("val")[:3]])
-        return torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float() / 255
-
-    def scores(self, images: Tensor, names: Sequence[str], segmenter: Segmenter | None = None) -> Tensor:
-        """Checked scores (B, N, H, W) of every pixel on the CPU."""
-        with torch.no_grad(), locked(*self.dataset.protected):
-            found = (segmenter or self.segmenter)(images, names)
-        _expect_scores(found, len(images), len(names))
-        return dense(found, images.shape[-2:]).cpu()
-
-
-def _expect_scores(found: Any, images: int, names: int) -> None:
-    if not isinstance(found, Regions):
-        return _expect_tensor("scores", found, 4, (images, names))
-    _expect_tensor("Regions.scores_BKN", found.scores_BKN, 3, (images, names), (0, 2))
-    return _expect_regions(found.map_BHW, images, found.scores_BKN.shape[1])
-
-
-def _expect_regions(map_BHW: Tensor, images: int, regions: int) -> None:
-    if map_BHW.ndim != 3 or len(map_BHW) != images or map_BHW.dtype != torch.int64:
-        came = f"{map_BHW.dtype} {tuple(map_BHW.shape)}"
-        raise Broken(f"Regions.map_BHW: int64 ({images}, H, W) was expected, got {came}")
-    lowest, highest = int(map_BHW.min()), int(map_BHW.max())
-    if lowest < 0 or highest >= regions:
-        raise Broken(f"Regions.map_BHW: regions 0 to {regions - 1} were expected, got {lowest} to {highest}")
-
-
-def _expect_tensor(what: str, found: Any, ndim: int, sizes: tuple[int, int], axes: tuple[int, int] = (0, 1)) -> None:
-    if not isinstance(found, Tensor):
-        raise Broken(f"{what}: a Tensor or zsbench.method.Regions was expected, got {type(found).__name__}")
-    if found.ndim != ndim or tuple(found.shape[axis] for axis in axes) != sizes:
-        raise Broken(f"{what}: {ndim} axes with (images, names) = {sizes} were expected, got {tuple(found.shape)}")
-    if not found.is_floating_point():
-        raise Broken(f"{what}: floating point was expected, got {found.dtype}")
-    if not bool(torch.isfinite(found).all()):
-        raise Broken(f"{what}: finite numbers were expected, got nan or infinity")
-
-
-def dense(scores: Tensor | Regions, size: Sequence[int]) -> Tensor:
-    """(B, N, H, W) float32 scores of every pixel: upsampled, or every region's painted."""
-    if isinstance(scores, Tensor):
-        return F.interpolate(scores.float(), size=tuple(size), mode="bilinear", align_corners=False)
-    regions = F.interpolate(scores.map_BHW[:, None].float(), size=tuple(size), mode="nearest-exact")[:, 0].long()
-    rows = zip(scores.scores_BKN.float(), regions, strict=True)
-    return torch.stack([table_KN[map_HW] for table_KN, map_HW in rows]).permute(0, 3, 1, 2)
 
 
 def _expect_equal(expected: Tensor, came: Tensor, what: str) -> None:
@@ -283,6 +168,25 @@ def _describes(trial: Trial) -> str | None:
     return None
 
 
+def _calibrated(trial: Trial) -> str | None:
+    if not hasattr(trial.segmenter, "gamma"):
+        return "no gamma"
+    trial.evaluation.segment(trial.images)
+    return f"gamma {trial.segmenter.gamma:g}"
+
+
+def _rounds(trial: Trial) -> str | None:
+    rounds = checked_rounds(trial.segmenter)
+    if not rounds:
+        return "no rounds"
+    own, last = (trial.scores(trial.images, trial.split.names, s) for s in (trial.segmenter, rounds[-1].segmenter))
+    _expect_equal(own, last, "the method's own state as its last round")
+    for round_ in rounds:
+        trial.scores(trial.images, trial.split.names, round_.segmenter)
+        _ = round_.selected and purity(round_.selected, trial.evaluation)
+    return ", ".join(round_.name for round_ in rounds)
+
+
 def _repeats(trial: Trial) -> str | None:
     return _same(trial, trial.fit("second", 2), "the same scores from the same seed in a fresh folder")
 
@@ -309,6 +213,8 @@ BEHAVIOUR: dict[str, Callable[[Trial], str | None]] = {
     f"scores odd sizes ({ODD[0]} × {ODD[1]})": _odd,
     "leaves its input alone": _untouched,
     "describes itself in JSON": _describes,
+    "returns logits where it is calibrated": _calibrated,
+    "ends its rounds in its own state": _rounds,
     "same seed, same scores": _repeats,
     "goes on from its own folder": _resumes,
 }

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zsbench.atomic import write_json
+from zsbench.calibration import Calibration, Contest
 from zsbench.data.dataset import IGNORED, Dataset
 from zsbench.data.guard import admitted, locked
 from zsbench.data.view import to_split_ids
@@ -47,30 +51,68 @@ class Evaluation:
     names: Sequence[str]  # the split's names as the method hears them
     device: torch.device
     folder: Path
+    title: str = "evaluate"  # of the progress bar
 
     def run(self) -> tuple[ImageCounts, float]:
         """Per-image counts of all keys, and the seconds that segmenting them took over all starts of this run."""
-        folder = self.folder / "counts"
-        folder.mkdir(exist_ok=True)
         blocks = [list(self.keys[i : i + BLOCK]) for i in range(0, len(self.keys), BLOCK)]
-        files = [folder / f"{number:05d}.parquet" for number in range(len(blocks))]
-        with tqdm(total=len(self.keys), desc="evaluate", unit="img", mininterval=0.5) as bar:
+        files = self._files(".parquet")
+        with tqdm(total=len(self.keys), desc=self.title, unit="img", mininterval=0.5) as bar:
             for block, file in zip(blocks, files, strict=True):
-                if not file.exists():
+                if not self._whole(file):
                     self._block(block, file)
                 bar.update(len(block))
-        seconds = sum(json.loads(file.with_suffix(".json").read_text())["seconds"] for file in files)
+        seconds = sum(json.loads(file.read_text())["seconds"] for file in self._files(".json"))
         return ImageCounts.read(files, self.split), seconds
+
+    def _files(self, suffix: str) -> list[Path]:
+        blocks = math.ceil(len(self.keys) / BLOCK)
+        return [self.folder / "counts" / f"{number:05d}{suffix}" for number in range(blocks)]
+
+    def _whole(self, file: Path) -> bool:
+        calibration = self.calibration
+        return file.exists() and (calibration is None or calibration.counted(file.with_suffix(".npz")))
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """By the segmenter's `gamma`; None where it has none, and where no class is seen."""
+        gamma = getattr(self.segmenter, "gamma", None)
+        if gamma is None or not self.split.seen:
+            return None
+        if not isinstance(gamma, Real) or isinstance(gamma, bool) or not math.isfinite(gamma):
+            raise ContractError(f"a segmenter's gamma is one finite number, got {gamma!r}")
+        return Calibration(float(gamma), len(self.split.seen), len(self.split.names))
+
+    def curve(self) -> dict[str, Any] | None:
+        """Scores at every gamma of what `run` has counted; None without calibration."""
+        return self.calibration.summarise(self._files(".npz")) if self.calibration else None
 
     def _block(self, keys: list[str], file: Path) -> None:
         start = time.perf_counter()
-        counts = ImageCounts.of(self.split)
+        counts, calibration = ImageCounts.of(self.split), self.calibration
+        curve = calibration and calibration.nothing()
         for group, images in self._same_size(keys):
             scores = self.segment(images)
             for row, key in enumerate(group):
-                count_image(counts, key, self.labels(key), scores, row, self.split)
+                truth = self.labels(key)
+                contest = self._contest(scores, row, truth.shape)
+                count_image(counts, key, truth, scores, row, self.split, self._called(contest))
+                if calibration and curve and contest:
+                    curve += calibration.count(truth, contest)
+        if curve:
+            curve.write(file.with_suffix(".npz"))
         write_json(file.with_suffix(".json"), {"seconds": time.perf_counter() - start, "images": len(keys)})
-        counts.write(file)
+        counts.write(file)  # last: a block whose counts are there is whole
+
+    def _contest(self, scores: Tensor | Regions, row: int, size: tuple[int, ...]) -> Contest | None:
+        if self.calibration is None or isinstance(scores, Regions):
+            return None
+        return Contest.of(_resized(scores[row : row + 1], size)[0], len(self.split.seen))
+
+    def _called(self, contest: Contest | None) -> np.ndarray | None:
+        """(H, W) decision over all names where calibration changes it; None: the plain argmax."""
+        gamma = self.calibration.gamma if self.calibration else 0.0
+        return contest.decide(gamma) if contest and gamma else None
 
     def _same_size(self, keys: list[str]) -> Iterator[tuple[list[str], Tensor]]:
         """Groups of images that stack, in the order of their first member."""
@@ -91,15 +133,20 @@ class Evaluation:
         """The segmenter's scores, checked. All names compete; scopes are cut out of the same scores."""
         with torch.no_grad(), locked(*self.dataset.protected):
             scores = self.segmenter(images_BCHW, tuple(self.names))
-        return _checked(scores, images_BCHW, len(self.split.names))
+        checked = _checked(scores, images_BCHW, len(self.split.names))
+        if self.calibration and isinstance(checked, Regions):
+            raise ContractError("a segmenter with gamma returns dense logits (B, N, h, w), got Regions")
+        return checked
 
     def predict(self, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Photo (H, W, 3), truth and prediction over all names (H, W), for pictures."""
         with admitted():
             photo = self.dataset.image(key)
         images = torch.from_numpy(photo).to(self.device).permute(2, 0, 1)[None].float() / 255
-        truth = self.labels(key)
-        return photo, truth, decide(self.segment(images), 0, range(len(self.split.names)), truth.shape)
+        truth, scores = self.labels(key), self.segment(images)
+        called = self._called(self._contest(scores, 0, truth.shape))
+        every = range(len(self.split.names))
+        return photo, truth, decide(scores, 0, every, truth.shape) if called is None else called
 
 
 def _checked(scores: Any, images: Tensor, names: int) -> Tensor | Regions:
@@ -132,9 +179,15 @@ def _check_map(map_BHW: Any, images: int, regions: int) -> None:
 
 
 def count_image(
-    counts: ImageCounts, key: str, truth: np.ndarray, scores: Tensor | Regions, row: int, split: Split
+    counts: ImageCounts,
+    key: str,
+    truth: np.ndarray,
+    scores: Tensor | Regions,
+    row: int,
+    split: Split,
+    called: np.ndarray | None = None,
 ) -> None:
-    """Adds one image's pixels to every scope."""
+    """Adds one image's pixels to every scope. `called`: the decision over all names where it is not the argmax."""
     seen = len(split.seen)
     unseen_truth = np.where(truth >= seen, truth, np.uint8(IGNORED))
     cases: list[tuple[Scope, np.ndarray, range]] = [
@@ -143,7 +196,8 @@ def count_image(
     ]
     regions = _regions(scores, row, truth.shape)
     for scope, true, candidates in cases:
-        counts.count(key, scope, true, decide(scores, row, candidates, truth.shape))
+        predicted = called if scope == "all" else None
+        counts.count(key, scope, true, decide(scores, row, candidates, truth.shape) if predicted is None else predicted)
         if regions is not None:
             oracle: Scope = "oracle-unseen" if scope == "unseen" else "oracle-all"
             counts.append(key, oracle, oracle_counts(true, regions, candidates))
@@ -158,10 +212,14 @@ def decide(scores: Tensor | Regions, row: int, candidates: range, size: tuple[in
         regions = _regions(scores, row, size)
         names = scores.scores_BKN[row][:, candidates.start : candidates.stop].argmax(-1) + candidates.start
         return names.to(torch.uint8).cpu().numpy()[regions]
-    own = scores[row : row + 1, candidates.start : candidates.stop]
-    if own.shape[2:] != size:
-        own = F.interpolate(own.float(), size=size, mode="bilinear", align_corners=False)
+    own = _resized(scores[row : row + 1, candidates.start : candidates.stop], size)
     return (own[0].argmax(0) + candidates.start).to(torch.uint8).cpu().numpy()
+
+
+def _resized(scores_BNhw: Tensor, size: tuple[int, ...]) -> Tensor:
+    if scores_BNhw.shape[2:] == size:
+        return scores_BNhw
+    return F.interpolate(scores_BNhw.float(), size=size, mode="bilinear", align_corners=False)
 
 
 def _regions(scores: Tensor | Regions, row: int, size: tuple[int, ...]) -> np.ndarray | None:

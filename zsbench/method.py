@@ -10,18 +10,19 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from importlib import resources
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from zsbench.errors import UserError, unknown
 from zsbench.supervision import Supervision
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor
 
@@ -34,6 +35,8 @@ class Job:
 
     folder: the run's own folder for checkpoints and curves; running the same command again finds them there.
     precision: "fp32" or "bf16" (autocast). save_seconds: time between checkpoints.
+    stages: folder of trainings that several methods start from (see `zsbench.stages`); None: below `folder`.
+    facts: split and data that this run trains on; they stand in the header of every checkpoint.
     """
 
     device: torch.device
@@ -41,6 +44,8 @@ class Job:
     folder: Path
     precision: str = "fp32"
     save_seconds: float = 30.0
+    stages: Path | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,39 @@ class Regions:
     scores_BKN: Tensor
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Training pixels that a method took for unseen classes by itself; the harness alone looks at how many it got right.
+
+    door: which door of TrainView the positions count in ("unlabelled", "labelled"). positions: (n,) places in it.
+    maps: n label maps (h, w) uint8, positions in the split's unseen names and 255 where nothing was taken; any
+    resolution, the truth is resized to it by nearest.
+    """
+
+    door: str
+    positions: Sequence[int]
+    maps: Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One state of a method that trains in rounds, kept so that the harness can score it after `fit`: nothing flows back.
+
+    selected: the pixels from which this round was made; None for the first.
+    """
+
+    name: str
+    segmenter: Segmenter
+    selected: Selection | None = None
+
+
 class Segmenter(Protocol):
-    """Scores for every pixel and every name. Deciding is the harness's: resize, restrict to candidates, argmax."""
+    """Scores for every pixel and every name. Deciding is the harness's: resize, restrict to candidates, argmax.
+
+    Optional: `describe(names) -> dict` (prompts, parameter counts) for the record; `rounds: Sequence[Round]`, the states
+    that led here, the last being this segmenter's own; `gamma: float`, which says that the scores are logits of a softmax
+    over the names and is subtracted from the probabilities of seen names (calibration; 0 leaves them as they are).
+    """
 
     def __call__(self, images_BCHW: Tensor, names: Sequence[str]) -> Tensor | Regions:
         """images: float RGB in [0, 1] at original size, on the job's device. Returns (B, len(names), h, w) or Regions."""
@@ -78,7 +114,6 @@ class Method(Protocol):
 
     Optional class attributes: `drawn: dict[str, Departure]`, defaults that change on drawn scenes; `departures:
     dict[str, str]`, fields whose default is not the paper's, with the reason.
-    Optional method of a Segmenter: `describe() -> dict` (prompts, parameter counts) for the record.
     """
 
     @property
@@ -122,14 +157,16 @@ def _spelled(path: Path) -> str:
 
 def _needs(tree: ast.Module) -> str:
     """What the file's `Supervision(...)` asks for, in words."""
-    words = {"captions": "captions", "masks": "masks of seen classes", "layout": "masks of unseen classes as layout"}
+    words = {"captions": "captions", "masks": "masks of seen classes", "layout": "masks of unseen classes as layout",
+             "vectors": "class vectors"}  # fmt: skip
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Supervision"]
     asked = {k.arg for call in calls for k in call.keywords if not _is_nothing(k.value)}
     return ", ".join(text for field, text in words.items() if field in asked)
 
 
 def _is_nothing(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value in (False, "none")
+    """Declared as absent, or only on a condition: then the defaults do without, or `zsbench show` says more."""
+    return isinstance(value, ast.IfExp) or (isinstance(value, ast.Constant) and value.value in (False, "none"))
 
 
 @dataclass(frozen=True)

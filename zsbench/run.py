@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,10 +14,16 @@ from zsbench import __version__, distributed
 from zsbench.config import Configured
 from zsbench.corpus import Corpus, Policy
 from zsbench.data.dataset import Dataset
+from zsbench.data.guard import admitted
 from zsbench.device import pick_precision
 from zsbench.method import LoadedMethod
+from zsbench.prompts import spoken_names
 from zsbench.record import code_sha256, file_hashes, run_key
 from zsbench.split import Split
+from zsbench.supervision import Supervision
+
+if TYPE_CHECKING:
+    from zsbench.data.vectors import ClassVectors
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,7 @@ class Run:
     split: Split
     seed: int
     corpus: Corpus | None
+    vectors: ClassVectors | None = None
     precision: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +74,7 @@ class Run:
                 "split": self.split.fingerprint,
                 "data": plan.dataset.origin.fingerprint,
                 "captions": self.corpus and [self.corpus.captions.name, self.corpus.captions.fingerprint],
+                "vectors": self.vectors_ledger,
                 "limit": self.limit,
                 "code": code_sha256(),
                 "files": file_hashes(self.configured.config),
@@ -72,6 +82,16 @@ class Run:
                 "device": [plan.device.type, self.precision, distributed.world()],
             }
         )
+
+    @property
+    def vectors_ledger(self) -> dict[str, Any] | None:
+        """What the class vectors are, those of unseen classes included: for key and record, never for `fit`."""
+        return None if self.vectors is None else opened(self.vectors).ledger()
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The split's names as the method hears them."""
+        return heard(self.plan.dataset, self.split, self.corpus)
 
     @property
     def folder(self) -> Path:
@@ -86,3 +106,42 @@ class Run:
     @property
     def keys(self) -> Sequence[str]:
         return list(self.plan.dataset.keys("val"))[: self.limit]
+
+
+def heard(dataset: Dataset, split: Split, corpus: Corpus | None) -> Sequence[str]:
+    """The split's names as a method hears them on this data and these captions."""
+    return spoken_names(split, dataset.origin.kind, corpus.captions.name if corpus else None)
+
+
+def opened(vectors: ClassVectors) -> ClassVectors:
+    """A copy whose unseen rows are open; what it was made of stays as it is."""
+    copied = copy.deepcopy(vectors)
+    with admitted():
+        copied.open_unseen()
+    return copied
+
+
+def facts(supervision: Supervision, split: Split, dataset: Dataset, names: Sequence[str]) -> dict[str, Any]:
+    """What a run trains on, for the header of its checkpoints. Of unseen names only what `fit` is told anyway."""
+    seen = len(split.seen)
+    return {
+        "split": split.name,
+        "split_fingerprint": split.fingerprint,
+        "seen": list(names[:seen]),
+        "unseen": list(names[seen:]) if supervision.unseen_names == "training" else [],
+        "data": dataset.origin.fingerprint,
+        "data_kind": dataset.origin.kind,
+    }
+
+
+def class_vectors(
+    supervision: Supervision, split: Split, dataset: Dataset, names: Sequence[str], root: Path, seed: int
+) -> ClassVectors | None:
+    """The class vectors that a method declares; those of unseen names closed where it hears these at evaluation only."""
+    if supervision.vectors == "none":
+        return None
+    from zsbench.data.vectors import open_vectors
+
+    source, listed, closed = supervision.vectors, supervision.vector_names, supervision.unseen_names == "evaluation"
+    with admitted():
+        return open_vectors(source, split, dataset, root, names, names=listed, seed=seed, closed=closed)

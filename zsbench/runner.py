@@ -6,13 +6,14 @@ not computed again; an unfinished folder is gone on with.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,9 +31,10 @@ from zsbench.errors import EXPECTED, UserError
 from zsbench.evaluation import Evaluation
 from zsbench.gallery import LAYERS, write_pictures
 from zsbench.method import Job, Segmenter, load_method
-from zsbench.prompts import spoken_names
 from zsbench.record import FILE, read_record, write_record
-from zsbench.run import Plan, Run
+from zsbench.rounds import FOLDER as ROUNDS
+from zsbench.rounds import score_rounds
+from zsbench.run import Plan, Run, class_vectors, facts, heard
 from zsbench.scoring import summarise
 from zsbench.split import Split
 
@@ -63,18 +65,19 @@ def prepare(plan: Plan, method: str, split: Split, seed: int, given: Mapping[str
     with closed(plan):
         loaded = load_method(method)
         configured = configure(loaded.cls, given, plan.dataset.origin.kind, method)
-        supervision, corpus = configured.method.supervision, None
+        supervision = configured.method.supervision
         refuse_masks(split, supervision)
-        if supervision.captions:
-            with admitted():
-                corpus = _corpus(plan, split, seed)
-    return Run(plan, loaded, configured, split, seed, corpus)
+        corpus = _corpus(plan, split, seed) if supervision.captions else None
+        names = heard(plan.dataset, split, corpus)
+        vectors = class_vectors(supervision, split, plan.dataset, names, plan.root, seed)
+    return Run(plan, loaded, configured, split, seed, corpus, vectors)
 
 
 def _corpus(plan: Plan, split: Split, seed: int) -> Corpus:
     """The captions, scanned for the unseen classes here, where no method's code is at work on what comes of it."""
     where = (plan.captions, plan.dataset, plan.root, plan.caption_images, split, seed)
-    return open_corpus(*where, policy=plan.captions_policy, lexicon=plan.lexicon)
+    with admitted():
+        return open_corpus(*where, policy=plan.captions_policy, lexicon=plan.lexicon)
 
 
 def closed(plan: Plan) -> AbstractContextManager[None]:
@@ -175,9 +178,9 @@ def _alone(folder: Path) -> Iterator[None]:
 def _fit_and_score(run: Run) -> dict[str, Any] | None:
     clock = Clock(run.folder / "seconds.json")
     started = datetime.now(UTC)
-    names = spoken_names(run.split, run.plan.dataset.origin.kind, run.corpus.captions.name if run.corpus else None)
+    names = run.names
     with clock.phase("fit"):
-        segmenter = _fit(run, names)
+        segmenter = _fit(run)
     if distributed.rank() > 0:
         return None
     evaluation = Evaluation(segmenter, run.plan.dataset, run.split, run.keys, names, run.plan.device, run.folder)
@@ -185,22 +188,37 @@ def _fit_and_score(run: Run) -> dict[str, Any] | None:
         counts, seconds = evaluation.run()
         scores = summarise(counts, run.split)
         pictures = write_pictures(evaluation, counts)
+    with clock.phase("rounds") if hasattr(segmenter, "rounds") else nullcontext():
+        rounds = score_rounds(evaluation, scores["scores"])
     counts.write(run.folder / "per_image.parquet")
     timing = {"seconds": clock.seconds, "evaluate": len(run.keys) / max(seconds, 1e-9)}
     record = record_of(run, segmenter, names, started, timing) | scores
+    record |= {"calibration": evaluation.curve(), "rounds": rounds}
     record["files"] = _files(run.folder, pictures)
     write_record(run.folder, record)
     shutil.rmtree(run.folder / "counts")
+    shutil.rmtree(run.folder / ROUNDS, ignore_errors=True)
     (run.folder / ERROR).unlink(missing_ok=True)
     return read_record(run.folder / FILE)
 
 
-def _fit(run: Run, names: Sequence[str]) -> Segmenter:
-    method = run.configured.method
+def _fit(run: Run) -> Segmenter:
+    method, plan = run.configured.method, run.plan
     captions = run.corpus.captions if run.corpus else None
-    view = guarded_view(run.split, run.plan.dataset, method.supervision, captions, names)
-    job = Job(run.plan.device, run.seed, run.folder, run.precision, run.plan.save_seconds)
-    return method.fit(view, job)  # type: ignore[no-any-return]
+    vectors = copy.deepcopy(run.vectors)  # what is opened below stays closed to another start of the same run
+    view = guarded_view(run.split, plan.dataset, method.supervision, captions, run.names, vectors)
+    segmenter: Segmenter = method.fit(view, _job(run))
+    if vectors is not None:
+        with admitted():
+            vectors.open_unseen()
+    return segmenter
+
+
+def _job(run: Run) -> Job:
+    plan = run.plan
+    known = facts(run.configured.method.supervision, run.split, plan.dataset, run.names)
+    where = (plan.device, run.seed, run.folder, run.precision, plan.save_seconds)
+    return Job(*where, stages=plan.out / "stages", facts=known)
 
 
 class Clock:

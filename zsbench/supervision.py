@@ -16,6 +16,9 @@ class Supervision:
     captions: True when the method trains on image-caption pairs; corpus and count are filled in by the harness.
     backbone: what the weights start from, in words ("random init", an open_clip tag, a file).
     backbone_corpus: what those weights were trained on ("nothing", "LAION-2B", "unknown corpus").
+    vectors: class vectors as told ("factor", a file, "random"; see `zsbench.data.vectors`); "none" without any. With
+        unseen_names = "evaluation" those of unseen classes stay closed until `fit` has ended.
+    vector_names: what names the rows of an .npy file: a text file of names, or a data set in whose order they stand.
     unseen_names: when the method gets to know the unseen class names: at "evaluation" (as candidates), or in "training".
     tuned_on: what the default settings were chosen on.
     """
@@ -26,6 +29,8 @@ class Supervision:
     captions: bool = False
     backbone: str = "random init"
     backbone_corpus: str = "nothing"
+    vectors: str = "none"
+    vector_names: str = ""
     unseen_names: Literal["evaluation", "training"] = "evaluation"
     tuned_on: str = "nothing"
 

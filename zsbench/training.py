@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +43,11 @@ class Learner(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to optimise (AdamW). `batch` images a step over all processes, split into `accumulate` passes.
+    """How to optimise. `batch` images a step over all processes, split into `accumulate` passes.
 
-    lr climbs linearly for `warmup` steps and falls as a cosine to `lr * floor`. Weight decay spares biases and norms.
+    lr climbs linearly for `warmup` steps and then falls to `lr * floor`: as a cosine, or "poly", as (1 - done)^0.9, the
+    segmentation field's schedule. Weight decay spares biases and norms. momentum: SGD's; betas: AdamW's.
+    scales: (prefix of parameter names, factor) pairs: parts of the model with a learning rate of their own.
     """
 
     steps: int
@@ -57,13 +59,18 @@ class Recipe:
     clip: float | None = None
     accumulate: int = 1
     betas: tuple[float, float] = (0.9, 0.999)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["cosine", "poly"] = "cosine"
+    momentum: float = 0.9
+    scales: tuple[tuple[str, float], ...] = ()
     log_every: int = 10
 
     def lr_at(self, step: int) -> float:
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.lr * (self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done)))
+        left = (1 - done) ** 0.9 if self.schedule == "poly" else 0.5 * (1 + math.cos(math.pi * done))
+        return self.lr * (self.floor + (1 - self.floor) * left)
 
 
 @dataclass
@@ -93,9 +100,9 @@ def train(
     """
     rows = _rows(recipe)
     learner.to(job.device)
-    optimiser = torch.optim.AdamW(_groups(learner, recipe.weight_decay), lr=recipe.lr, betas=recipe.betas)
+    optimiser = _optimiser(learner, recipe)
     checkpoint = job.folder / f"{stage}.safetensors"
-    progress = load_checkpoint(checkpoint, learner, optimiser) if checkpoint.exists() else Progress()
+    progress = load_checkpoint(checkpoint, learner, optimiser, job.facts) if checkpoint.exists() else Progress()
     if progress.step >= recipe.steps:
         _summarise(job.folder, stage, progress)  # a kill may have come between the last checkpoint and this
         return progress
@@ -119,7 +126,7 @@ def train(
                 curves.add(step, recipe.lr_at(step), progress.last)
                 bar.set_postfix_str(f"loss {progress.last['loss']:.3f}", refresh=False)
             if last or now - saved > job.save_seconds:
-                save_checkpoint(checkpoint, learner, optimiser, progress)
+                save_checkpoint(checkpoint, learner, optimiser, progress, job.facts)
                 saved = now
             bar.update()
     _summarise(job.folder, stage, progress)
@@ -135,12 +142,27 @@ def _rows(recipe: Recipe) -> slice:
     return slice(distributed.rank() * size, (distributed.rank() + 1) * size)
 
 
-def _groups(learner: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    weights = [p for p in learner.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in weights if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _optimiser(learner: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    groups = _groups(learner, recipe)
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas)
+
+
+def _groups(learner: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """One group for every learning rate, with and without weight decay; `scale` multiplies the schedule's rate."""
+    named = [(name, p) for name, p in learner.named_parameters() if p.requires_grad]
+    groups = []
+    for scale in dict.fromkeys([1.0, *(factor for _, factor in recipe.scales)]):
+        own = [p for name, p in named if _scale(name, recipe) == scale]
+        for decays in (True, False):
+            params = [p for p in own if (p.ndim > 1) == decays]
+            groups.append({"params": params, "weight_decay": recipe.weight_decay * decays, "scale": scale})
+    return groups
+
+
+def _scale(name: str, recipe: Recipe) -> float:
+    return next((factor for prefix, factor in recipe.scales if name.startswith(prefix)), 1.0)
 
 
 def _parallel(learner: nn.Module, device: torch.device) -> nn.Module:
@@ -155,7 +177,7 @@ def _step(
 ) -> dict[str, Tensor]:
     torch.manual_seed((job.seed * 1_000_003 + step) * 4099 + distributed.rank())
     for group in optimiser.param_groups:
-        group["lr"] = recipe.lr_at(step)
+        group["lr"] = recipe.lr_at(step) * group["scale"]
     optimiser.zero_grad(set_to_none=True)
     for _ in range(recipe.accumulate):
         with torch.autocast(job.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
@@ -248,7 +270,10 @@ def _keeps(line: str, stage: str, step: int) -> bool:
     return row.get("stage") != stage or int(row["step"]) < step
 
 
-def save_checkpoint(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> None:
+def save_checkpoint(
+    path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress, facts: Mapping[str, Any]
+) -> None:
+    """Weights and optimiser as tensors; progress, and `facts` on split and data, as JSON in the file's header."""
     if distributed.rank() > 0:
         return
     from safetensors.torch import save_file
@@ -257,24 +282,57 @@ def save_checkpoint(path: Path, learner: nn.Module, optimiser: torch.optim.Optim
     for number, state in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     with replacing(path) as part:
-        header = {"zsbench": json.dumps(vars(progress))}
+        header = {"zsbench": json.dumps(vars(progress)), "facts": json.dumps(dict(facts))}
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, part, header)
 
 
-def load_checkpoint(path: Path, learner: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> Progress:
-    """Puts a checkpoint's weights into `learner` (and `optimiser`). Raises UserError when it belongs to another model."""
+def load_checkpoint(
+    path: Path,
+    learner: nn.Module,
+    optimiser: torch.optim.Optimizer | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Progress:
+    """Puts a checkpoint's weights into `learner` (and `optimiser`).
+
+    Raises UserError when it belongs to another model, or to another split than `facts` names: it may have seen the
+    masks of what is unseen here.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})["zsbench"])
+            metadata = file.metadata() or {}
+            header, told = json.loads(metadata["zsbench"]), json.loads(metadata.get("facts", "{}"))
+            refuse_other_split(path, told, facts or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise UserError(f"{path} is not a zsbench checkpoint ({error}); delete it to train anew") from error
     _load_model(path, learner, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     if optimiser is not None:
         _load_optimiser(optimiser, tensors)
     return Progress(**header)
+
+
+def refuse_other_split(path: Path, told: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Raises UserError where a checkpoint's header names another split than this run's, or none."""
+    if told.get("split_fingerprint") == facts.get("split_fingerprint"):
+        return
+    more = [name for name in told.get("seen", []) if name not in facts.get("seen", [])]
+    why = (
+        f"it has seen masks of {', '.join(more)}, which are not seen here"
+        if more
+        else "it may have seen what is unseen here"
+    )
+    raise UserError(
+        f"{path} was trained on {_split_words(told)}, this run is on {_split_words(facts)}: {why}. "
+        "Take a checkpoint of this split, or leave it out to train one"
+    )
+
+
+def _split_words(facts: Mapping[str, Any]) -> str:
+    return (
+        f"split '{facts['split']}' ({facts['split_fingerprint']})" if facts.get("split") else "a split it does not name"
+    )
 
 
 def _load_model(path: Path, learner: nn.Module, state: dict[str, Tensor]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -19,6 +19,9 @@ from zsbench.data.guard import admitted
 from zsbench.errors import UserError
 from zsbench.split import Split
 from zsbench.supervision import Supervision
+
+if TYPE_CHECKING:
+    from zsbench.data.vectors import ClassVectors
 
 
 class Items:
@@ -55,6 +58,8 @@ class TrainView:
     unlabelled: training images without labels, unseen objects included (a transductive pool).
     layout: label maps over seen + unseen names, without images: the door for methods that declare `layout="unseen"`.
     unseen: names of the unseen classes.
+    vectors: one vector per class name; those of unseen classes stay closed until `fit` has ended, unless the method
+    declares that it trains with unseen names.
     """
 
     seen: tuple[str, ...]
@@ -63,6 +68,7 @@ class TrainView:
     unlabelled: Items | None = None
     layout: Items | None = None
     unseen: tuple[str, ...] = ()
+    vectors: ClassVectors | None = None
 
 
 def to_split_ids(labels: np.ndarray, classes: Sequence[str], names: Sequence[str]) -> np.ndarray:
@@ -80,6 +86,7 @@ def guarded_view(
     supervision: Supervision,
     captions: Captions | None = None,
     spoken: Sequence[str] | None = None,
+    vectors: ClassVectors | None = None,
 ) -> TrainView:
     """The view that `supervision` earns on `split`; `spoken` are the split's names as the method hears them.
 
@@ -103,12 +110,20 @@ def guarded_view(
         unlabelled=_images(dataset, keys) if wants_images else None,
         layout=_layout(split, dataset, keys) if supervision.layout == "unseen" else None,
         unseen=names[len(split.seen) :] if supervision.unseen_names == "training" else (),
+        vectors=vectors if supervision.vectors != "none" else None,
     )
 
 
 def training_part(dataset: Dataset) -> str | None:
     """The largest training list at hand: trainaug (the protocol's), else train. The choice stands in the record."""
     return next((part for part in ("trainaug", "train") if dataset.has(part)), None)
+
+
+def keys_behind(door: str, split: Split, dataset: Dataset) -> list[str]:
+    """Keys of the items behind "labelled" or "unlabelled", in the view's order: for the harness alone."""
+    part = training_part(dataset)
+    keys = list(dataset.keys(part)) if part else []
+    return _kept(split, dataset, keys) if door == "labelled" else keys
 
 
 def refuse_masks(split: Split, supervision: Supervision) -> None:
@@ -119,9 +134,13 @@ def refuse_masks(split: Split, supervision: Supervision) -> None:
         )
 
 
+def _kept(split: Split, dataset: Dataset, keys: list[str]) -> list[str]:
+    """Those of the training images that are handed out with labels."""
+    return _without_unseen(split, dataset, keys) if split.train_policy == "drop" else keys
+
+
 def _labelled(split: Split, dataset: Dataset, keys: list[str]) -> Items:
-    if split.train_policy == "drop":
-        keys = _without_unseen(split, dataset, keys)
+    keys = _kept(split, dataset, keys)
 
     def fetch(positions: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:
         return [

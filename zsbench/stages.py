@@ -1,0 +1,77 @@
+"""Trainings that several runs start from, made once: the same seen masks train the same network for every method.
+
+A shared stage is a folder `stages/NAME-KEY` beside the runs. The key is a hash over all that decides its weights (own
+settings, seed, split, data, harness, device), so that a run never starts from weights it would not have made itself.
+The first run that needs it trains it, with checkpoints like any training; another waits or finds it there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from zsbench import __version__, distributed
+from zsbench.atomic import write_json
+from zsbench.method import Job
+from zsbench.record import code_sha256, run_key
+
+ABOUT = "stage.json"  # what the stage is; tells it from a run's folder
+USED = "stages.json"  # in a run's folder: the stages it started from
+
+
+@contextmanager
+def shared_stage(job: Job, name: str, settings: Mapping[str, Any]) -> Iterator[Job]:
+    """The job to train the stage `name` with: the same, in the stage's own folder, with nobody else at work in it.
+
+    settings: everything about model and recipe that decides the weights, as JSON values.
+    When the block ends, the run's folder says which stage it used, how long it took to train, and by whom it is shared.
+    """
+    facts = {
+        "name": name, "settings": dict(settings), "seed": job.seed, "zsbench": __version__, "code": code_sha256(),
+        "split": job.facts.get("split_fingerprint"), "data": job.facts.get("data"),
+        "device": [job.device.type, job.precision, distributed.world()],
+    }  # fmt: skip
+    key = run_key(facts)
+    folder = (job.stages or job.folder / "stages") / f"{name}-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if distributed.rank() == 0 and not (folder / ABOUT).exists():
+            write_json(folder / ABOUT, facts | {"key": key, "trained_on": dict(job.facts)})
+        yield replace(job, folder=folder)
+    if distributed.rank() == 0:
+        _note(job.folder / USED, name, key, folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits until no other process works on this stage; the lock goes with the process that holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no flock; a doubled training there costs time, checkpoints stay whole
+        yield
+        return
+    if distributed.rank() > 0:
+        yield
+        return
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for part in folder.glob(".*.part"):
+            part.unlink()
+        yield
+
+
+def _note(path: Path, name: str, key: str, folder: Path) -> None:
+    """Adds a stage to the run's list: entries of name, key, seconds, steps, images, images_per_second."""
+    told = folder / "training.json"
+    trainings = json.loads(told.read_text()).values() if told.exists() else []
+    seconds, images, steps = (sum(t[field] for t in trainings) for field in ("seconds", "images", "step"))
+    entry = {
+        "name": name, "key": key, "seconds": seconds, "steps": steps, "images": images,
+        "images_per_second": images / seconds if seconds else None, "shared": True,
+    }  # fmt: skip
+    others = json.loads(path.read_text()) if path.exists() else []
+    write_json(path, [*(old for old in others if old["key"] != key), entry])
