@@ -123,7 +123,7 @@ def _is_file(pretrained: str) -> bool:
 
 def load_weights(model: nn.Module, path: Path, arch: str) -> None:
     """Loads a .safetensors or tensor-only .pt file; names the keys that do not fit."""
-    state = _tensors(path)
+    state = read_tensors(path)
     state = {key.removeprefix("module."): value for key, value in state.items()}
     own = model.state_dict()
     wrong = [k for k in own if k not in state or state[k].shape != own[k].shape] + [k for k in state if k not in own]
@@ -132,7 +132,8 @@ def load_weights(model: nn.Module, path: Path, arch: str) -> None:
     model.load_state_dict(state)
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or tensor-only .pt file; UserError for anything else."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
