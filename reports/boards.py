@@ -10,6 +10,7 @@ the captions.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,16 @@ class Score:
     high: float | None = None
     runs: int = 1
     counted: str = ""
+
+
+def score_of(rows: Sequence[Row], column: str, counted: str = "") -> Score:
+    """The score of one column over the rows of several runs: see `Score`."""
+    values = [row[column] for row in rows if row[column] is not None]
+    value = sum(values) / len(values) if values else None
+    if len(rows) == 1 or not values:
+        low, high = (rows[0].get(f"{column}_{end}") for end in ("low", "high"))
+        return Score(column, value, low, high, len(values), counted)
+    return Score(column, value, min(values), max(values), len(values), counted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +110,7 @@ class Group:
 
     def score(self, column: str) -> Score:
         """The score of a column of runs.csv. See `Score`."""
-        values = [row[column] for row in self.rows if row[column] is not None]
-        value = sum(values) / len(values) if values else None
-        counted = self._counted(column.removesuffix("_miou"))
-        if len(self.runs) == 1 or not values:
-            low, high = (self.rows[0].get(f"{column}_{end}") for end in ("low", "high"))
-            return Score(column, value, low, high, len(values), counted)
-        return Score(column, value, min(values), max(values), len(values), counted)
+        return score_of(self.rows, column, self._counted(column.removesuffix("_miou")))
 
     def _counted(self, part: str) -> str:
         scored = self.rows[0].get(f"{part}_classes_scored")
@@ -166,12 +171,20 @@ class Board:
             alike = [other for other in self.groups if other.title == group.title]
             if len({other.first.get(name) for other in alike}) > 1:
                 facts.append(f"{title} {str(group.first.get(name, '–'))[:12]}".strip())
-        return facts
+        return facts + self._other_vectors(group)
+
+    def _other_vectors(self, group: Group) -> list[str]:
+        """The class vectors, where groups that look alike in method and settings differ by them."""
+        alike = [other for other in self.groups if (other.title, other.settings) == (group.title, group.settings)]
+        found = {_vectors(other.first) for other in alike}
+        source, sha256, _ = _vectors(group.first)
+        twice = len({other for other in found if other[0] == source}) > 1  # one name, two files
+        return [f"vectors {source}{f' ({sha256[:12]})' if twice else ''}"] if len(found) > 1 else []
 
     @cached_property
     def families(self) -> list[Family]:
-        gathered = _gathered(self.groups, lambda group: (_method(group.first), _circumstances(group.first)))
-        return [Family(tuple(sorted(groups, key=_leakiest))) for groups in gathered]
+        alike = gathered(self.groups, lambda group: (method_of(group.first), circumstances(group.first)))
+        return [Family(tuple(sorted(groups, key=_leakiest))) for groups in alike]
 
     @property
     def pairs(self) -> list[Family]:
@@ -189,10 +202,14 @@ def _leakiest(group: Group) -> tuple[int, float, str]:
 
 
 def boards(runs: Iterable[Run]) -> list[Board]:
-    """The boards of all runs: drawn before real, then by split; in each the best unseen-only mIoU first."""
-    gathered = _gathered(runs, _protocol)
-    found = [Board(tuple(sorted(map(_group, _gathered(own, _configuration)), key=_rank))) for own in gathered]
-    return sorted(found, key=lambda b: (b.kind, b.run.get("split.name"), _protocol(b.run)))
+    """The boards of all runs: drawn before real, then by split (K = 2 before 10); the best unseen-only mIoU first."""
+    protocols = gathered(runs, _protocol)
+    found = [Board(tuple(sorted(map(_group, gathered(own, _configuration)), key=_rank))) for own in protocols]
+    return sorted(found, key=lambda b: (b.kind, _natural(str(b.run.get("split.name"))), _protocol(b.run)))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _group(runs: Sequence[Run]) -> Group:
@@ -211,23 +228,27 @@ def _protocol(run: Run) -> tuple[str, ...]:
     return (*(str(run.get(name)) for name in names), candidates)
 
 
-def _method(run: Run) -> tuple[str, ...]:
+def method_of(run: Run) -> tuple[str, ...]:
     config = json.dumps(run.get("method.config", {}), sort_keys=True)
     return str(run.get("method.name")), str(run.get("method.source_sha256")), config
 
 
-def _circumstances(run: Run) -> tuple[str, ...]:
+def circumstances(run: Run) -> tuple[str, ...]:
     """What else can move a score and so keeps two runs out of one mean."""
     names = ("limit", "data.parts.val.scored", "device", "precision", "zsbench", "supervision.backbone")
-    return tuple(str(run.get(name)) for name in names)
+    return (*(str(run.get(name)) for name in names), *_vectors(run))
+
+
+def _vectors(run: Run) -> tuple[str, ...]:
+    return tuple(str(run.get(f"supervision.vectors.{name}", "none")) for name in ("source", "sha256", "dim"))
 
 
 def _configuration(run: Run) -> tuple[str, ...]:
     corpus = tuple(str(run.get(f"supervision.corpus.{name}")) for name in ("name", "fingerprint", "pairs"))
-    return (*_method(run), *corpus, *_circumstances(run))
+    return (*method_of(run), *corpus, *circumstances(run))
 
 
-def _gathered(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+def gathered(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     """Items with equal keys together, in the order of first appearance."""
     found: dict[Hashable, list[T]] = {}
     for item in items:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS: dict[Tone, str] = {"named": WARNING, "clean": ACCENT, "unknown": MUTED, "none": MUTED}
-DASHES = ("solid", (0, (4, 2)), (0, (1, 1.6)))  # told apart without colour, and when two groups share one
+# Lines are told apart without colour, and when two groups share one.
+DASHES = ("solid", (0, (4, 2)), (0, (1, 1.6)), (0, (6, 2, 1, 2)), (0, (9, 3)))
 MOST_METERS = 12  # panels per family
 MOST_POINTS = 160  # of one curve; longer ones are averaged in bins
 WIDE, NARROW = 520, 300  # natural widths in pixels
@@ -132,19 +133,37 @@ def _class_bar(axes: Axes, y: float, thick: float, bar: Bar, group: Group) -> No
 
 
 def curves(family: Family, name: str) -> list[Panel]:
-    """Loss parts and collapse meters over steps: one small panel each, one line per run, losses first."""
+    """Loss parts and collapse meters over steps: one small panel each, one line per run; stage by stage, losses first."""
     lines: dict[tuple[str, str], list[tuple[int, list[tuple[float, float]]]]] = {}
     for place, group in enumerate(family.groups):
         for run in group.runs:
             for meter, line in _meters(run.curves).items():
                 lines.setdefault(meter, []).append((place, line))
-    chosen = sorted(lines, key=lambda meter: (meter[0], _weight(meter[1]), meter[1]))[:MOST_METERS]
+    chosen = _chosen(list(lines))
     stages = {stage for stage, _ in lines}
     return [
         Panel(f"{meter} · {stage}" if len(stages) > 1 else meter, _ends(lines[stage, meter]),
               _curve(family, lines[stage, meter], meter, f"{name}-{number}"))
         for number, (stage, meter) in enumerate(chosen)
     ]  # fmt: skip
+
+
+def _chosen(meters: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """At most MOST_METERS (stage, meter): the weightiest of every stage first, in the order the stages were logged."""
+    stages = list(dict.fromkeys(stage for stage, _ in meters))
+    ranked = [(place, stage, meter) for stage in stages for place, meter in enumerate(_by_weight(meters, stage))]
+    fair = sorted(ranked, key=lambda item: (item[0], stages.index(item[1])))[:MOST_METERS]
+    return [(stage, meter) for place, stage, meter in sorted(fair, key=lambda item: (stages.index(item[1]), item[0]))]
+
+
+def _by_weight(meters: Sequence[tuple[str, str]], of: str) -> list[str]:
+    return sorted((meter for stage, meter in meters if stage == of), key=lambda meter: (_weight(meter), meter))
+
+
+def undrawn_meters(family: Family) -> int:
+    """How many meters `curves` leaves to the run folders."""
+    logged = {meter for group in family.groups for run in group.runs for meter in _meters(run.curves)}
+    return max(0, len(logged) - MOST_METERS)
 
 
 def _meters(steps: Sequence[tuple[str, dict[str, float]]]) -> dict[tuple[str, str], list[tuple[float, float]]]:

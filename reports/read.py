@@ -22,6 +22,7 @@ from .shape import RECORD, faults
 
 SCHEMA = 1
 LARGEST_RECORD = 64 * 2**20  # bytes; a confusion matrix of 171 classes is below one MiB
+LARGEST_GAMMA = 100
 TRACES = ("curves.jsonl", "per_image.parquet", "pictures", "checkpoint", "checkpoints", "config.json")
 RUN_FOLDER = re.compile(r".+-[0-9a-f]{12}$")
 
@@ -103,7 +104,7 @@ def _take(folder: Path, root: Path, runs: list[Run], left: list[LeftOut]) -> Non
             left.append(LeftOut(place, found))
         else:
             runs.append(Run(folder, place, found))
-    elif _looks_like_a_run(folder):
+    elif _looks_like_a_run(folder) and not _is_a_stage(folder):
         left.append(LeftOut(place, _unfinished(folder)))
 
 
@@ -125,6 +126,11 @@ def _place(folder: Path, root: Path) -> str:
 
 def _looks_like_a_run(folder: Path) -> bool:
     return bool(RUN_FOLDER.match(folder.name)) or any((folder / trace).exists() for trace in TRACES)
+
+
+def _is_a_stage(folder: Path) -> bool:
+    """A training that several runs start from (see `zsbench.stages`): it has curves and no record of its own."""
+    return (folder / "stage.json").is_file()
 
 
 def _read(path: Path) -> dict[str, Any] | str:
@@ -164,16 +170,42 @@ def _contradictions(record: dict[str, Any]) -> Iterator[str]:
         missing = [name for name in scope["candidates"] if name not in scope["classes"]]
         if missing:
             yield f"'scores.{at}.classes' lacks the candidate {missing[0]!r}"
-    for at, interval in _intervals(record["scores"]):
-        if interval is not None and (len(interval) != 2 or interval[0] > interval[1]):
-            yield f"'{at}' is {interval!r}, expected [low, high]"
+    states = record.get("rounds") or []
+    scores = [("scores", record["scores"])] + [
+        (f"rounds[{n}].scores", state["scores"]) for n, state in enumerate(states)
+    ]
+    for where, told in scores:
+        for at, interval in _intervals(told):
+            if interval is not None and (len(interval) != 2 or interval[0] > interval[1]):
+                yield f"'{where}.{at}' is {interval!r}, expected [low, high]"
+    yield from _round_contradictions(states, record["scores"])
+    yield from _calibration_contradictions(record.get("calibration") or {})
 
 
 def _intervals(scores: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     parts = [("unseen", scores["unseen"]), ("unseen.oracle", scores["unseen"].get("oracle") or {})]
     parts += [(f"all.{name}", scores["all"][name]) for name in ("seen", "unseen", "harmonic")]
     for at, part in parts:
-        yield f"scores.{at}.interval", part.get("interval")
+        yield f"{at}.interval", part.get("interval")
+
+
+def _round_contradictions(states: list[dict[str, Any]], scores: dict[str, Any]) -> Iterator[str]:
+    for number, state in enumerate(states):
+        for name, counts in ((state.get("selected") or {}).get("classes") or {}).items():
+            if counts["correct"] + counts["outside"] > counts["pixels"]:
+                yield f"'rounds[{number}].selected.classes.{name}' has more pixels right or outside than were selected"
+    last = states[-1]["scores"]["all"]["unseen"]["miou"] if states else None
+    own = scores["all"]["unseen"]["miou"]
+    if last is not None and own is not None and abs(last - own) > 1e-5:
+        yield f"the last of 'rounds' has unseen mIoU {last}, but 'scores.all.unseen' {own}: both tell the final state"
+
+
+def _calibration_contradictions(told: dict[str, Any]) -> Iterator[str]:
+    for name in ("seen", "unseen", "harmonic"):
+        if told and len(told[name]) != len(told["gammas"]):
+            yield f"'calibration.{name}' has {len(told[name])} values for {len(told['gammas'])} gammas"
+    if told and max(map(abs, [*told["gammas"], told["gamma"]])) > LARGEST_GAMMA:
+        yield f"'calibration' has gammas beyond {LARGEST_GAMMA}, which no difference of probabilities reaches"
 
 
 def _without_doubles(runs: list[Run], left: list[LeftOut]) -> tuple[list[Run], list[LeftOut]]:

@@ -52,6 +52,17 @@ CORPUS = {"name": str, "pairs?": Maybe(Count), "skipped?": Maybe(Count), "verdic
           "unseen_unique?": Maybe(Each(Count)), "non_latin?": Maybe(Count), "level?": Maybe(Count),
           "lexicon?": Maybe({"name": str, "fingerprint": str}), "policy?": Maybe(str),
           "purged?": Maybe({"pairs": Count, "named": Each(Count)}), "planted?": Maybe(Each(Count))}  # fmt: skip
+VECTORS = {"source": str, "sha256?": Maybe(str), "dim?": Count, "kind?": str, "corpus?": str, "leaks": bool,
+           "control?": Maybe(str), "words?": Maybe(Each(str))}  # fmt: skip
+STATE = {"miou": Maybe(Fraction), "interval?": INTERVAL}
+SELECTED = {"door": str, "images": Count,
+            "classes": Each({"pixels": Count, "correct": Count, "outside": Count, "truth": Count})}  # fmt: skip
+ROUND = {"name": str, "selected?": Maybe(SELECTED),
+         "scores": {"unseen": STATE, "all": {"seen": STATE, "unseen": STATE, "harmonic": STATE}}}  # fmt: skip
+CALIBRATION = {"gammas": [NUMBER], "seen": [Maybe(Fraction)], "unseen": [Maybe(Fraction)],
+               "harmonic": [Maybe(Fraction)], "area?": Maybe(Fraction), "gamma": NUMBER}  # fmt: skip
+STAGE = {"name": str, "key": str, "seconds?": Maybe(NUMBER), "steps?": Maybe(Count), "images?": Maybe(Count),
+         "images_per_second?": Maybe(NUMBER), "shared?": bool}  # fmt: skip
 PICTURE = {"key": str, "rule": str, "score?": Maybe(NUMBER), "photo": str, "truth": str, "prediction": str,
            "colours?": Maybe(Each(str)), "labels?": Maybe({"truth?": [str], "prediction?": [str]})}  # fmt: skip
 
@@ -66,7 +77,7 @@ RECORD: dict[str, Any] = {
              "parts": {"train?": dict, "val": {"list?": str, "images": Count, "scored": Count}}},
     "limit?": Maybe(Count), "limited": bool, "seed": int,
     "supervision": {"masks?": str, "layout?": str, "captions?": bool, "backbone?": str, "backbone_corpus?": str,
-                    "unseen_names?": str, "tuned_on?": str, "corpus?": Maybe(CORPUS)},
+                    "unseen_names?": str, "tuned_on?": str, "corpus?": Maybe(CORPUS), "vectors?": Maybe(VECTORS)},
     "prompts?": Maybe(dict), "device?": str, "precision?": str, "environment?": Maybe(dict),
     "seconds?": Maybe(Each(Maybe(NUMBER))), "peak_memory_bytes?": Maybe(Each(Maybe(NUMBER))),
     "images_per_second?": Maybe(Each(Maybe(NUMBER))),
@@ -80,6 +91,7 @@ RECORD: dict[str, Any] = {
                 "harmonic": {"miou": Maybe(Fraction), "interval?": INTERVAL},
                 "oracle?": Maybe({"miou": Maybe(Fraction)}),
                 "classes": Each(CLASS | {"group": OneOf(("seen", "unseen"))})}},
+    "rounds?": Maybe([ROUND]), "calibration?": Maybe(CALIBRATION), "stages?": Maybe([STAGE]),
     "training?": Maybe(dict),
     "files?": {"per_image?": Maybe(str), "curves?": Maybe(str), "pictures?": Maybe([PICTURE])},
 }  # fmt: skip

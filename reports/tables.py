@@ -65,6 +65,9 @@ COLUMNS: dict[str, Callable[[Run], Any]] = {
     "captions_level": _at("supervision.corpus.level"),
     "captions_policy": _at("supervision.corpus.policy"),
     "captions_purged": _at("supervision.corpus.purged.pairs"),
+    "vectors": _at("supervision.vectors.source"),
+    "vectors_control": _at("supervision.vectors.control"),
+    "vectors_leak": lambda run: {True: "yes", False: "no"}.get(run.get("supervision.vectors.leaks")),
     "seed": _at("seed"),
     "limited": lambda run: "yes" if run.get("limited") else "no",
     "limit": _at("limit"),
@@ -88,6 +91,10 @@ COLUMNS: dict[str, Callable[[Run], Any]] = {
     "all_harmonic_miou_low": _end("scores.all.harmonic.interval", 0),
     "all_harmonic_miou_high": _end("scores.all.harmonic.interval", 1),
     "all_oracle_miou": _at("scores.all.oracle.miou"),
+    "rounds": lambda run: len(run.get("rounds", [])) or None,
+    "calibration_gamma": _at("calibration.gamma"),
+    "calibration_area": _at("calibration.area"),
+    "stage": lambda run: next((stage["key"] for stage in run.get("stages", []) if stage.get("shared")), None),
     "device": _at("device"),
     "precision": _at("precision"),
     "seconds_fit": _at("seconds.fit"),
@@ -116,7 +123,7 @@ def named(run: Run) -> int | None:
 
 
 def run_row(run: Run) -> Row:
-    return {column: _rounded(value(run)) for column, value in COLUMNS.items()}
+    return {column: rounded(value(run)) for column, value in COLUMNS.items()}
 
 
 def class_rows(run: Run) -> list[Row]:
@@ -129,17 +136,17 @@ def class_rows(run: Run) -> list[Row]:
             counts = run.record["scores"][scope]["classes"][name]
             group = counts.get("group") or ("unseen" if name in unseen else "seen")
             own = {"scope": title, "class": name, "group": group}
-            own |= {column: _rounded(counts.get(column)) for column in ("iou", "recall", "pixels", "images")}
+            own |= {column: rounded(counts.get(column)) for column in ("iou", "recall", "pixels", "images")}
             rows.append({column: own.get(column, shared.get(column)) for column in CLASS_COLUMNS})
     return rows
 
 
 def runs_csv(runs: Sequence[Run]) -> str:
-    return _csv(tuple(COLUMNS), [run_row(run) for run in runs])
+    return as_csv(tuple(COLUMNS), [run_row(run) for run in runs])
 
 
 def classes_csv(runs: Sequence[Run]) -> str:
-    return _csv(CLASS_COLUMNS, [row for run in runs for row in class_rows(run)])
+    return as_csv(CLASS_COLUMNS, [row for run in runs for row in class_rows(run)])
 
 
 def cell(value: Any) -> str:
@@ -161,11 +168,12 @@ def _numeric(text: str) -> bool:
     return all(sign in "+-.0123456789eE" for sign in text)
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """A value as it stands in the files."""
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
+def as_csv(columns: Sequence[str], rows: Sequence[Row]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

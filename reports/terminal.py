@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .boards import WORDS, Board, Group
-from .verdict import points, spread, verdict
+from .rounds import Course, courses
+from .verdict import points, signed, spread, verdict
 
 COLUMNS = ("unseen only", "", "chance", "oracle", "seen", "unseen", "h", "captions")
 
 
 def summary(found: Sequence[Board]) -> str:
-    """Plain text, one block per board."""
-    return "\n\n".join("\n".join(_board(board)) for board in found)
+    """Plain text, one block per board; names from outside can do nothing to the terminal."""
+    text = "\n\n".join("\n".join(_board(board)) for board in found)
+    return "".join(sign if sign.isprintable() or sign == "\n" else "�" for sign in text)
 
 
 def _board(board: Board) -> Iterator[str]:
@@ -32,16 +34,31 @@ def _board(board: Board) -> Iterator[str]:
     only, every = (len(run.get(f"scores.{scope}.candidates")) for scope in ("unseen", "all"))
     yield f"  mIoU in %, at the labels' own resolution, background {run.get('split.background')}"
     yield f"  unseen only: {only} names compete; seen, unseen, h: all {every} compete"
+    yield from map(_gain, courses(board))
+
+
+def _gain(course: Course) -> str:
+    """What the rounds of one configuration gained, paired per seed."""
+    first, last = course.states[0], course.states[-1]
+    gain, both = last.score("gain"), last.score("gain_harmonic")
+    several = gain.runs > 1 and gain.low is not None
+    span = f" ({signed(gain.low)} to {signed(gain.high)} over {gain.runs} seeds)" if several else ""
+    return (
+        f"  {_name(course.group)}: {last.name} over {first.name}:"
+        f" unseen {signed(gain.value)}{span}, h {signed(both.value)} points, all names"
+    )
+
+
+def _name(group: Group) -> str:
+    words = (str(group.first.get("method.name")), group.settings, "(limited)" if group.limited else "")
+    return " ".join(filter(None, words))
 
 
 def _row(group: Group) -> tuple[str, ...]:
     only = group.score("unseen_only_miou")
-    name = " ".join(
-        filter(None, (str(group.first.get("method.name")), group.settings, "(limited)" if group.limited else ""))
-    )
     columns = ("chance_miou", "oracle_miou", "all_seen_miou", "all_unseen_miou", "all_harmonic_miou")
     return (
-        name,
+        _name(group),
         points(only.value),
         spread(only),
         *(points(group.score(column).value) for column in columns),

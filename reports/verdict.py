@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .boards import Board, Family, Group, Score
+from .sweeps import Line, Sweep
 
 PLACES = {"drawn": "the drawn scenes", "real": "the real photographs"}
 
@@ -10,6 +11,11 @@ PLACES = {"drawn": "the drawn scenes", "real": "the real photographs"}
 def points(fraction: float | None) -> str:
     """A fraction as it is printed everywhere: times 100, one decimal; an absent score is a dash."""
     return "–" if fraction is None else f"{100 * fraction:.1f}"
+
+
+def signed(fraction: float | None) -> str:
+    """A difference of fractions in points, with its sign: "+1.3", "−0.4"."""
+    return "–" if fraction is None else f"{100 * fraction:+.1f}".replace("-", "−")
 
 
 def spread(score: Score) -> str:
@@ -31,6 +37,29 @@ def verdict(board: Board) -> list[str]:
     family = _widest(board, scored)
     said = _leakage(family, where) if family else _best(scored, where)
     return said if board.ranked else [*said, _limit(scored[0])]
+
+
+MOST_TOLD = 3  # lines of a sweep in words
+
+
+def trend(sweep: Sweep) -> str:
+    """A sweep in one or two sentences: where its first lines begin and end."""
+    lines = [line for line in sweep.lines if not line.group.limited] or sweep.lines
+    told = [_from_to(line) for line in lines if len(line.points) > 1][:MOST_TOLD]
+    said = f"On {PLACES[sweep.kind]}, over K unseen classes ({sweep.title}), unseen mIoU with all names goes {_listed(told)}."
+    return f"{said} Limited runs; not for ranking." if lines[0].group.limited else said
+
+
+def _from_to(line: Line) -> str:
+    first, last = (
+        (point.k, points(point.group.score("all_unseen_miou").value)) for point in (line.points[0], line.points[-1])
+    )
+    who = f"{line.group.title} {line.group.settings}".strip()
+    return f"from {first[1]} (K = {first[0]}) to {last[1]} (K = {last[0]}) with {who}"
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _widest(board: Board, scored: list[Group]) -> Family | None:
@@ -74,6 +103,10 @@ def _best(scored: list[Group], where: str) -> list[str]:
     second = f"With all names as candidates its harmonic mean of seen and unseen is {points(harmonic.value)}."
     if best.tone == "named":
         second += " Its captions name unseen classes: this is not a zero-shot score."
+    if best.first.get("supervision.vectors.leaks"):
+        second += " Its class vectors come from a corpus that holds unseen classes: this is not a zero-shot score."
+    if control := best.first.get("supervision.vectors.control"):
+        second += f" Its class vectors are a control ({control}): they tell nothing about the unseen classes."
     return [first, second]
 
 

@@ -37,6 +37,27 @@ CORPORA = {
                   "unseen_unique": None, "planted": None}
                  | SCAN | {"lexicon": None, "level": None, "non_latin": None},
 }  # fmt: skip
+VECTORS = {
+    "factor": {"source": "factor", "sha256": "ab" * 32, "dim": 300, "kind": "drawn factors",
+               "corpus": "nothing: the looks of the drawn classes", "leaks": False, "control": None,
+               "words": {"sheep": "row of its own", "tvmonitor": "row of its own"}},
+    "random": {"source": "random", "sha256": None, "dim": 300, "kind": "control", "corpus": "nothing: random numbers",
+               "leaks": False, "control": "random", "words": {}},
+    "clip": {"source": "clip:ViT-B-32", "sha256": "cd" * 32, "dim": 512, "kind": "clip text",
+             "corpus": "WIT-400M: image captions, names of unseen classes included", "leaks": True, "control": None,
+             "words": {"sheep": "a photo of a sheep."}},
+}  # fmt: skip
+STAGE = {"name": "segmentation", "key": "5e9a2c3d4f10", "seconds": 61.5, "steps": 900, "images": 1100,
+         "images_per_second": 468.3, "shared": True}  # fmt: skip
+SWEPT = [["cow", "motorbike"], ["aeroplane", "sofa"], ["cat", "tvmonitor"], ["train", "bottle"],
+         ["chair", "pottedplant"]]  # fmt: skip
+
+
+def of_k(k: int) -> dict[str, Any]:
+    """Choices of `record` for the split voc_kK: nested unseen classes, background a seen class."""
+    unseen = [name for pair in SWEPT[: k // 2] for name in pair]
+    seen = ["background", *(name for name in [*SEEN, *UNSEEN] if name not in unseen)]
+    return {"split": f"voc_k{k}", "unseen": unseen, "seen": seen, "background": "seen", "train_policy": "drop"}
 
 
 def write_run(root: Path, **choices: Any) -> Path:
@@ -66,14 +87,27 @@ def record(
     absent: tuple[str, ...] = (),
     split: str = "voc5",
     width: float = 0.04,
+    rounds: int = 0,
+    gamma: float | None = None,
+    vectors: str | None = None,
+    stages: bool = False,
+    seen: list[str] | None = None,
+    background: str = "ignore",
+    train_policy: str = "mask",
 ) -> dict[str, Any]:
-    """A record of schema 1 whose unseen-only mIoU is about `level`."""
-    unseen = UNSEEN if unseen is None else unseen
-    words = json.dumps([method, corpus, seed, kind, limit, given, unseen, split, absent])
+    """A record of schema 1 whose unseen-only mIoU is about `level`.
+
+    rounds: how many follow round 0. gamma: with a calibration, that gamma used. vectors: one of VECTORS.
+    """
+    unseen, seen = UNSEEN if unseen is None else unseen, SEEN if seen is None else seen
+    new = {"rounds": rounds, "gamma": gamma, "vectors": vectors, "background": background}
+    more = {name: value for name, value in new.items() if value not in (0, None, "ignore")}
+    words = json.dumps([method, corpus, seed, kind, limit, given, unseen, split, absent, *([more] if more else [])])
     key = hashlib.sha256(words.encode()).hexdigest()[:12]
     noise = random.Random(words)
     images = {"drawn": 400, "real": 1449}[kind]
     scored = min(images, limit or images)
+    scores = _scores(noise, level, width, seen, unseen, set(absent))
     return {
         "schema": 1, "status": "done", "key": key, "zsbench": "0.1.0",
         "command": f"zsbench run --method {method} --split {split} --seed {seed}",
@@ -85,9 +119,9 @@ def record(
                        {"field": "model", "paper": "ViT-B/16", "value": "vit-small-64", "reason": "scenes are 64 px"},
                        {"field": "batch", "paper": 4096, "value": 96, "reason": "two cores"}],
                    "parameters": {"trainable": 1_204_352, "total": 1_204_352}},
-        "split": {"name": split, "dataset": "voc2012", "title": "VOC 2012, 15 seen / 5 unseen", "source": "SPNet 2019",
-                  "seen": SEEN, "unseen": unseen, "background": "ignore", "train_policy": "mask",
-                  "fingerprint": "0f0f0f0f0f0f"},
+        "split": {"name": split, "dataset": "voc2012", "title": f"VOC 2012, {len(seen)} seen / {len(unseen)} unseen",
+                  "source": "SPNet 2019", "seen": seen, "unseen": unseen, "background": background,
+                  "train_policy": train_policy, "fingerprint": "0f0f0f0f0f0f" if split == "voc5" else f"{split:_<12}"},
         "data": {"kind": kind, "title": "Drawn scenes, seed 0" if kind == "drawn" else "PASCAL VOC 2012",
                  "fingerprint": f"{kind:_<12}", "notes": [],
                  "parts": {"train": {"list": "trainaug", "images": 1500, "sha256": "00"},
@@ -95,7 +129,8 @@ def record(
         "limit": limit, "limited": limit is not None, "seed": seed,
         "supervision": {"masks": "none", "layout": "none", "captions": corpus is not None, "backbone": "random init",
                         "backbone_corpus": "nothing", "unseen_names": "evaluation", "tuned_on": "drawn scenes, seed 7",
-                        "corpus": CORPORA[corpus] if corpus else None},
+                        "corpus": CORPORA[corpus] if corpus else None,
+                        "vectors": VECTORS[vectors] if vectors else None},
         "prompts": {"template": "a photo of a {}.", "sha256": "ab"}, "device": "cpu", "precision": "fp32",
         "environment": {"python": "3.11.7", "torch": "2.15.0", "open_clip": "3.3.0", "numpy": "2.4.6",
                         "platform": "Linux",
@@ -103,31 +138,90 @@ def record(
         "seconds": {"fit": 105.2, "evaluate": 9.1, "total": 114.9},
         "peak_memory_bytes": {"host": 912_345_678, "gpu": None},
         "images_per_second": {"train": 512.4, "evaluate": 44.0},
-        "scores": _scores(noise, level, width, unseen, set(absent)),
+        "scores": scores,
+        "rounds": _rounds(noise, scores, unseen, rounds) if rounds else None,
+        "calibration": _calibration(scores, gamma) if gamma is not None else None,
+        "stages": [STAGE] if stages else None,
         "confusion": {"unseen": [], "all": []},
         "training": {"steps": 600, "last": {"loss": 1.2}},
         "files": {"per_image": "per_image.parquet", "curves": "curves.jsonl", "pictures": []},
     }  # fmt: skip
 
 
-def _scores(noise: random.Random, level: float, width: float, unseen: list[str], absent: set[str]) -> dict[str, Any]:
-    k, total = len(unseen), len(SEEN) + len(unseen)
+def _scores(
+    noise: random.Random, level: float, width: float, seen: list[str], unseen: list[str], absent: set[str]
+) -> dict[str, Any]:
+    k, total = len(unseen), len(seen) + len(unseen)
     chance = {"accuracy": 1 / k, "miou": 1 / (2 * k - 1), "constant_miou": 1 / k**2} if k else None
     alone = {name: _class(noise, level, name in absent) for name in unseen}
-    together = {name: _class(noise, 0.42, name in absent) | {"group": "seen"} for name in SEEN}
+    together = {name: _class(noise, 0.42, name in absent) | {"group": "seen"} for name in seen}
     together |= {name: _class(noise, level * 0.4, name in absent) | {"group": "unseen"} for name in unseen}
-    seen_part = _part(together, SEEN, width, absent)
+    seen_part = _part(together, seen, width, absent)
     unseen_part = _part(together, unseen, width, absent)
     s, u = seen_part["miou"], unseen_part["miou"]
     both = 2 * s * u / (s + u) if s and u else None
     return {
         "unseen": {"candidates": unseen, "pixels": 90_000, **_part(alone, unseen, width, absent), "chance": chance,
                    "oracle": {"miou": 0.78, "interval": [0.75, 0.81]}, "classes": alone},
-        "all": {"candidates": SEEN + unseen, "pixels": 400_000, "pixel_accuracy": 0.5512, "mean_accuracy": 0.4477,
+        "all": {"candidates": seen + unseen, "pixels": 400_000, "pixel_accuracy": 0.5512, "mean_accuracy": 0.4477,
                 "miou": sum(c["iou"] or 0 for c in together.values()) / total, "seen": seen_part, "unseen": unseen_part,
                 "harmonic": {"miou": both, "interval": both and _around(both, width)}, "oracle": {"miou": 0.81},
                 "classes": together},
     }  # fmt: skip
+
+
+def _rounds(noise: random.Random, scores: dict[str, Any], unseen: list[str], more: int) -> list[dict[str, Any]]:
+    """Round 0 to `more`: unseen rises to the run's own scores, seen falls to them."""
+    every = scores["all"]
+    parts = {"seen": every["seen"], "unseen": every["unseen"], "harmonic": every["harmonic"]}
+    states = []
+    for number in range(more + 1):
+        rest = 1 - number / more
+        shares = {
+            "seen": 1 + 0.1 * rest,
+            "unseen": 1 - 0.4 * rest + 0.05 * noise.random() * rest,
+            "harmonic": 1 - 0.3 * rest,
+        }
+        states.append({
+            "name": f"round {number}",
+            "scores": {"unseen": _scaled(scores["unseen"], 1 - 0.2 * rest),
+                       "all": {name: _scaled(part, shares[name]) for name, part in parts.items()}},
+            "selected": {"door": "unlabelled", "images": 320, "classes": {n: _picked(noise) for n in unseen}}
+                        if number else None,
+        })  # fmt: skip
+    return states
+
+
+def _scaled(part: dict[str, Any], share: float) -> dict[str, Any]:
+    interval = part["interval"]
+    return {"miou": part["miou"] if part["miou"] is None else min(1.0, part["miou"] * share),
+            "interval": interval and [min(1.0, end * share) for end in interval]}  # fmt: skip
+
+
+def _picked(noise: random.Random) -> dict[str, int]:
+    pixels = noise.randrange(800, 9000)
+    correct = int(pixels * noise.uniform(0.3, 0.9))
+    return {
+        "pixels": pixels,
+        "correct": correct,
+        "outside": (pixels - correct) // 2,
+        "truth": noise.randrange(9000, 40000),
+    }
+
+
+def _calibration(scores: dict[str, Any], gamma: float) -> dict[str, Any]:
+    """Curves through the run's own scores at its own gamma."""
+    gammas = [*(round(0.05 * place, 6) for place in range(21)), 1.000001]
+    top, bottom = (scores["all"][name]["miou"] for name in ("seen", "unseen"))
+    seen = [min(1.0, top * _slope(gamma - g)) for g in gammas]
+    unseen = [min(1.0, bottom * _slope(g - gamma)) for g in gammas]
+    return {"gammas": gammas, "seen": seen, "unseen": unseen, "area": top * bottom, "gamma": gamma,
+            "harmonic": [2 * s * u / (s + u) if s + u else None for s, u in zip(seen, unseen, strict=True)]}  # fmt: skip
+
+
+def _slope(distance: float) -> float:
+    """1 at distance 0, rising to 1.6 and falling to 0."""
+    return 1 + 0.6 * min(1.0, 2 * distance) if distance > 0 else max(0.0, 1 + 1.4 * distance)
 
 
 def _class(noise: random.Random, level: float, absent: bool) -> dict[str, Any]:

@@ -132,6 +132,10 @@ def test_show_split_and_method(call: Call) -> None:
         (["--method", "vilseg", "--split", "voc55"], ["no split named 'voc55'", "Did you mean 'voc5'"]),
         (["--method", "vilseg", "--split", "./absent.toml"], ["absent.toml"]),
         (["--method", "vilseg", "--split", "context4"], ["cannot read context59 yet"]),
+        (["--method", "vilseg", "--split", "voc_q*"], ["no published split fits the pattern 'voc_q*'", "Near: voc"]),
+        (["--method", "vilseg", "--split", "zz?"], ["no published split fits the pattern 'zz?'.  All splits"]),
+        (["--method", TEMPLATE, "--split", "context_k*"], ["'context_k2' is defined", "cannot read context60 yet"]),
+        (["--method", "vilseg", "--split", "./*.toml"], ["*.toml", "cannot be read"]),
         (["--method", "vilseg", "--set", "stepps=3"], ["no field named 'stepps'", "Did you mean 'steps'"]),
         (["--method", "vilseg", "--set", "steps=abc"], ["steps = 'abc'", "a whole number was expected"]),
         (["--method", "vilseg", "--set", "vision=dyno"], ["dino, literal, none"]),
@@ -242,6 +246,21 @@ def test_set_reaches_every_method_that_has_the_field(call: Call, scenes: Path) -
     assert result.exit_code == 0, result.output + result.stderr
     own, vilseg = (json.loads(line)["method"]["config_given"] for line in result.stdout.splitlines())
     assert own == {"images": 8} and vilseg == {"steps": 1, "batch": 4, "warmup": 0}
+
+
+def test_a_pattern_runs_every_split_that_fits_in_natural_order(call: Call, scenes: Path, tmp_path: Path) -> None:
+    run = ("run", "-m", TEMPLATE, "--data", scenes, "--limit", "2", "--device", "cpu", "--json")
+    told = call(*run, "--split", "voc_k?", "--split", "voc_k*", "--split", "voc_k2")
+    assert told.exit_code == 0, told.output + told.stderr
+    records = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [made["split"]["name"] for made in records] == ["voc_k2", "voc_k4", "voc_k6", "voc_k8", "voc_k10"]
+    assert [len(made["split"]["unseen"]) for made in records] == [2, 4, 6, 8, 10]
+    filed = call(*run, "--config", write(tmp_path / "sweep.toml", 'split = ["voc_k*"]'))
+    assert [json.loads(line)["key"] for line in filed.stdout.splitlines()] == [made["key"] for made in records]
+
+
+def test_the_help_of_run_tells_of_patterns(call: Call) -> None:
+    assert "pattern" in call("run", "--help").output and "voc_k*" in call("run", "--help").output
 
 
 def test_interrupting_says_how_to_go_on(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

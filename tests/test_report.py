@@ -8,7 +8,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from records import record, write_run
@@ -23,19 +23,32 @@ from zsbench.errors import UserError
 EVIL = "<script>alert(1)</script>"
 
 
+class Number(NamedTuple):
+    """A printed number and what it says of itself: runs, column and rows of a CSV file, the mean or an end, its form."""
+
+    keys: list[str]
+    column: str
+    of: str
+    value: float
+    printed: str
+    form: str
+    file: str
+    rows: dict[str, str]
+
+
 class Page(HTMLParser):
     """What the tests ask of a page: tables with their kind, numbers with their column, addresses, ids, tag order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.numbers: list[tuple[list[str], str, str, str, str]] = []  # keys, column, of, value, printed
+        self.numbers: list[Number] = []
         self.tables: list[tuple[str, set[str]]] = []  # kind, keys
         self.addresses: list[str] = []
         self.ids: list[str] = []
         self.tags: list[str] = []
         self.styled: list[str] = []
         self._open: list[int] = []
-        self._keys: list[list[str]] = []
+        self._rows: list[dict[str, str]] = []
         self._number: dict[str, str] | None = None
         self.feed(text)
 
@@ -49,12 +62,11 @@ class Page(HTMLParser):
             self._open.append(len(self.tables))
             self.tables.append((at.get("data-kind", ""), set()))
         if tag == "tr":
-            self._keys.append(at.get("data-keys", "").split())
-            if self._open:
-                for place in self._open:
-                    self.tables[place][1].update(self._keys[-1])
+            self._rows.append(at)
+            for place in self._open:
+                self.tables[place][1].update(at.get("data-keys", "").split())
         if tag == "data":
-            self._number = at | {"keys": " ".join(self._keys[-1]), "printed": ""}
+            self._number = at | {"printed": ""}
 
     def handle_data(self, data: str) -> None:
         if self._number is not None:
@@ -64,12 +76,14 @@ class Page(HTMLParser):
         if tag == "table":
             self._open.pop()
         if tag == "tr":
-            self._keys.pop()
+            self._rows.pop()
         if tag == "data" and self._number is not None:
-            of = self._number
+            of, row = self._number, self._rows[-1]
+            own = {name: row.get(f"data-{name}", "") for name in ("round", "class")} if "data-file" in row else {}
             self.numbers.append(
-                (of["keys"].split(), of["data-column"], of.get("data-of", ""), of["value"], of["printed"])
-            )
+                Number(row["data-keys"].split(), of["data-column"], of.get("data-of", ""), float(of["value"]),
+                       of["printed"], of.get("data-form", ""), row.get("data-file", "runs"), own)
+            )  # fmt: skip
             self._number = None
 
 
@@ -145,16 +159,30 @@ def test_root_may_be_a_run_folder_or_a_record(tmp_path: Path) -> None:
     assert len(runs) == 1 and not left, "the same folder met twice is one run, and no fault"
 
 
-def test_every_number_of_the_tables_stands_in_the_csv(many: Path, page: Page) -> None:
-    rows = {row["key"]: row for row in report(many)[2]}
-    assert len(page.numbers) > 100
+def check_numbers(page: Page, summary: ReportSummary) -> None:
+    """Every number of the page is the mean, the lowest or the highest of cells of its CSV file, printed in its form."""
+    files = {name: read_csv(getattr(summary, f"{name}_csv")) for name in ("runs", "rounds")}
     join = {"": lambda v: sum(v) / len(v), "min": min, "max": max}
-    for keys, column, of, value, printed in page.numbers:
-        found = [float(rows[key][column]) for key in keys if rows[key][column]]
-        assert join[of](found) == pytest.approx(float(value), abs=1.01e-6), (keys, column)
-        assert printed == f"{100 * float(value):.1f}"
-    shown = {key for keys, *_ in page.numbers for key in keys}
-    assert shown == set(rows), "every run has its numbers on the page"
+    for number in page.numbers:
+        rows = [row for row in files[number.file] if row["key"] in number.keys and number.rows.items() <= row.items()]
+        assert len(rows) == len(number.keys), number
+        found = [float(row[number.column]) for row in rows if row[number.column]]
+        assert join[number.of](found) == pytest.approx(number.value, abs=1.01e-6), number
+        forms = {"": f"{100 * number.value:.1f}", "signed": f"{100 * number.value:+.1f}".replace("-", "−"),
+                 "whole": f"{number.value:,.0f}"}  # fmt: skip
+        assert number.printed == forms[number.form]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_number_of_the_tables_stands_in_the_csv(many: Path, page: Page) -> None:
+    summary, _, rows = report(many)
+    assert len(page.numbers) > 100
+    check_numbers(page, summary)
+    assert {key for number in page.numbers for key in number.keys} == {row["key"] for row in rows}, "every run is there"
 
 
 def test_drawn_and_real_never_share_a_table(many: Path, page: Page) -> None:
@@ -328,7 +356,7 @@ def test_links_and_ids(page: Page) -> None:
 
 def test_equal_inputs_give_equal_bytes(many: Path) -> None:
     first, second = write_report([many / "runs"], many / "one"), write_report([many / "runs"], many / "two")
-    for name in ("page", "runs_csv", "classes_csv"):
+    for name in ("page", "runs_csv", "classes_csv", "rounds_csv", "calibration_csv"):
         assert getattr(first, name).read_bytes() == getattr(second, name).read_bytes()
     assert str(many) not in first.page.read_text(), "no absolute path"
 

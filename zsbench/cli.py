@@ -77,7 +77,11 @@ device_option = click.option("--device", type=click.Choice(DEVICES), default="au
 @main.command()
 @click.option("--method", "-m", "methods", multiple=True, help="Name, or a file ./mine.py. Repeatable.")
 @click.option(
-    "--split", "-s", "splits", multiple=True, help="Name, or a file ./mine.toml. Repeatable.  [default: voc5]"
+    "--split",
+    "-s",
+    "splits",
+    multiple=True,
+    help="Name, a pattern over the published ones ('voc_k*'), or a file ./mine.toml. Repeatable.  [default: voc5]",
 )
 @click.option("--seed", "seeds", type=click.IntRange(0, 2**31 - 1), multiple=True, help="Repeatable.  [default: 0]")
 @click.option(

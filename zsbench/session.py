@@ -8,6 +8,8 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +27,7 @@ from zsbench.errors import UserError, unknown
 from zsbench.method import load_method
 from zsbench.run import Plan, Run
 from zsbench.runner import Outcome
-from zsbench.split import Split, load_split
+from zsbench.split import Split, list_splits, load_split
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     """Runs everything and returns the number of failed runs. All requests are checked before the first one starts."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     device = pick_device(chosen.device)
-    splits = [load_split(name) for name in dict.fromkeys(chosen.split)]
+    splits = [load_split(name) for name in split_names(chosen.split)]
     if chosen.data is None and named_data() is None:  # before half a minute of drawing, a look at what needs no data
         with locked(cache_folder()):
             for name in dict.fromkeys(chosen.method):
@@ -145,6 +147,28 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     finally:
         distributed.leave()
     return sum(outcome.status == "failed" for outcome in outcomes)
+
+
+def split_names(asked: Sequence[str]) -> list[str]:
+    """Names and files as told, each once; a pattern ("voc_k*") becomes the published splits it fits, K = 2 before 10.
+
+    Raises UserError for a pattern that fits none.
+    """
+    return list(dict.fromkeys(name for one in asked for name in (_fitting(one) if _is_pattern(one) else [one])))
+
+
+def _is_pattern(text: str) -> bool:
+    return ("*" in text or "?" in text) and not text.endswith(".toml")
+
+
+def _fitting(pattern: str) -> list[str]:
+    known = list(list_splits())
+    found = [name for name in known if fnmatchcase(name, pattern)]
+    if not found:
+        near = get_close_matches(pattern.replace("*", "").replace("?", ""), known, n=3, cutoff=0.5)
+        hint = f" Near: {', '.join(near)}." if near else ""
+        raise UserError(f"no published split fits the pattern '{pattern}'.{hint}  All splits: zsbench list")
+    return found
 
 
 def open_data(folder: Path | None) -> tuple[VocDataset, Path]:

@@ -1,0 +1,96 @@
+"""The supervision ledger: what a group was allowed to learn from, one mark per column, in words and a state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from .boards import Group
+
+
+class Mark(NamedTuple):
+    """One cell of the ledger. state: "free" (not used), "used", or "warned" (touches unseen classes, or nobody knows)."""
+
+    state: str
+    words: str
+    more: str = ""
+
+
+COLUMNS = ("Pixel masks", "Layout masks", "Unlabelled pool", "Captions", "Class vectors", "Starts from", "which saw",
+           "Unseen names known", "Tuned on")  # fmt: skip
+_NAMES = ("masks", "layout", "unlabelled", "backbone", "backbone_corpus", "unseen_names", "tuned_on")
+
+
+def ledger(group: Group) -> list[Mark]:
+    """The marks of a group, in the order of COLUMNS."""
+    of = {name: group.first.get(f"supervision.{name}", "") for name in _NAMES}
+    return [
+        _door("used", of["masks"], "classes"),
+        _door("warned", of["layout"], "classes"),
+        _door("warned", of["unlabelled"], "images"),
+        _captions(group),
+        _vectors(group),
+        Mark(
+            "free" if of["backbone"].endswith("random init") or not of["backbone"] else "used",
+            of["backbone"] or "not stated",
+        ),
+        _backbone_corpus(of["backbone_corpus"]),
+        Mark("warned" if of["unseen_names"] == "training" else "free", f"at {of['unseen_names'] or 'evaluation'}"),
+        Mark("free" if of["tuned_on"] in ("nothing", "") else "used", of["tuned_on"] or "nothing"),
+    ]
+
+
+def _door(state: str, told: str, what: str) -> Mark:
+    return Mark(state, f"{told} {what}") if told not in ("none", "") else Mark("free", "none")
+
+
+def _vectors(group: Group) -> Mark:
+    """Where the class vectors come from. A control is said to be one: its score says what names are worth."""
+    vectors = group.first.get("supervision.vectors")
+    if not vectors:
+        return Mark("free", "none")
+    control = f"control: {vectors['control']}" if vectors.get("control") else ""
+    source = vectors["source"] if control and vectors["source"] != vectors["control"] else ""
+    more = "; ".join(filter(None, (source, vectors.get("corpus", ""))))
+    return Mark("warned" if vectors["leaks"] else "used", control or vectors["source"], more)
+
+
+def _backbone_corpus(words: str) -> Mark:
+    state = "free" if words in ("nothing", "") else "warned" if _touches(words) else "used"
+    return Mark(state, words or "not stated")
+
+
+NOT_THERE = re.compile(r"\b(?:no|none|not|without|minus|excluding|except|free of)\b[^.;,:()]*", re.IGNORECASE)
+
+
+def _touches(words: str) -> bool:
+    """Whether a corpus told in words holds unseen classes or is unknown; what follows a "without" is not held."""
+    return "unknown" in words.lower() or "unseen" in NOT_THERE.sub("", words).lower()
+
+
+def _captions(group: Group) -> Mark:
+    corpus = group.first.get("supervision.corpus")
+    if not corpus:
+        return Mark("free", "none")
+    pairs = f", {corpus['pairs']:,} pairs" if corpus.get("pairs") is not None else ""
+    counts = corpus.get("unseen_named") or {}
+    naming = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+    verdict = corpus.get("verdict") or "not scanned"
+    more = [f"{verdict}: {naming}" if naming else verdict, *_of_scan(corpus)]
+    return Mark("warned" if group.tone == "named" else "used", f"{corpus['name']}{pairs}", "; ".join(more))
+
+
+def _of_scan(corpus: Mapping[str, Any]) -> Iterator[str]:
+    """What a count of names depends on: the words, the letters, and what was left out before."""
+    lexicon, purged, others = (corpus.get(name) for name in ("lexicon", "purged", "non_latin"))
+    if lexicon:
+        yield f"words of {lexicon['name']} ({lexicon['fingerprint']}), {_levels(corpus.get('level') or 0)}"
+    if purged:
+        yield f"{purged['pairs']:,} pairs that name some were left out"
+    if others:
+        yield f"{others:,} in other letters than Latin, which no English word matches"
+
+
+def _levels(highest: int) -> str:
+    return f"levels 0-{highest}" if highest else "level 0"
