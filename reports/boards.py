@@ -257,4 +257,7 @@ def gathered(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A setting as it is printed; of a file its name, the folders stand in the details of the run."""
+    if isinstance(value, str):
+        return re.sub(r"[^+:]*[/\\]", "", value)
+    return json.dumps(value, ensure_ascii=False)

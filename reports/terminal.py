@@ -8,6 +8,7 @@ from .boards import WORDS, Board, Group
 from .rounds import Course, courses
 from .verdict import points, signed, spread, verdict
 
+WIDEST = 60  # characters of a name with its settings; whole on the page
 COLUMNS = ("unseen only", "", "chance", "oracle", "seen", "unseen", "h", "captions")
 
 
@@ -51,7 +52,8 @@ def _gain(course: Course) -> str:
 
 def _name(group: Group) -> str:
     words = (str(group.first.get("method.name")), group.settings, "(limited)" if group.limited else "")
-    return " ".join(filter(None, words))
+    whole = " ".join(filter(None, words[:2]))
+    return " ".join(filter(None, (whole if len(whole) <= WIDEST else whole[: WIDEST - 1] + "…", words[2])))
 
 
 def _row(group: Group) -> tuple[str, ...]:

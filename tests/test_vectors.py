@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from zsbench.data.dataset import Origin
-from zsbench.data.guard import GuardError, locked
+from zsbench.data.guard import GuardError, admitted, locked
 from zsbench.data.universes import COCOSTUFF_171, CONTEXT_33, CONTEXT_59, UNIVERSES, VOC_CLASSES
 from zsbench.data.vector_files import read_words
 from zsbench.data.vector_words import choose, readings
@@ -460,7 +460,10 @@ def test_unseen_rows_stay_closed_until_they_are_opened(dataset: VocDataset) -> N
         with pytest.raises(GuardError, match="closed until fit has ended; declare unseen_names='training'"):
             vectors.rows(["cat", name])
     assert list(vectors.ledger()["words"]) == list(VOC5.seen)  # no unseen name to be read there
-    vectors.open_unseen()
+    with pytest.raises(GuardError, match="opened by the harness"):
+        vectors.open_unseen()
+    with admitted():
+        vectors.open_unseen()
     np.testing.assert_array_equal(vectors.rows(VOC5.names), drawn("factor", dataset).rows(VOC5.names))
     assert list(vectors.ledger()["words"]) == list(VOC5.names)
     with pytest.raises(KeyError, match="no class of this split is called 'dragon'"):

@@ -250,7 +250,7 @@ def check(name: str, device: str) -> None:
     type=click.Path(path_type=Path),
     default=Path("report"),
     show_default=True,
-    help="Folder for report.html, runs.csv, classes.csv.",
+    help="Folder for report.html and the numbers as CSV files.",
 )
 def report(folders: tuple[Path, ...], out: Path) -> None:
     """Render runs as one HTML page and two CSV files."""

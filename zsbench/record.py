@@ -89,7 +89,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-_PACKAGES = {"torch": "torch", "open_clip": "open_clip_torch", "numpy": "numpy", "pillow": "pillow"}
+_PACKAGES = {"torch": "torch", "open_clip": "open_clip_torch", "timm": "timm", "numpy": "numpy", "pillow": "pillow"}
 
 
 def _version(package: str) -> str | None:

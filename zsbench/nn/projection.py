@@ -40,6 +40,9 @@ def logits(features_BAhw: Tensor, vectors_NA: Tensor) -> Tensor:
 class ProjectionLearner(nn.Module):
     """Cross-entropy over the names in training. Others have no logit here: they are pushed neither down nor up."""
 
+    vectors_SA: Tensor
+    closed_S11: Tensor
+
     def __init__(self, net: Projection, vectors_SA: Tensor, hidden: Sequence[int] = ()):
         """hidden: positions of seen names that are kept out of the softmax."""
         super().__init__()

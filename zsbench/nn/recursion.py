@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from zsbench import distributed
@@ -52,7 +52,7 @@ class Rule:
     weight: Literal["confidence", "margin", "uniform"] = "confidence"
     power: float = 1.0
     least: int = 16
-    reject: float = 0.05
+    reject: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def _features(net: SegmentationNet, pool: Pool, job: Job, places: np.ndarray, sh
     for number, images, _ in _chunks(pool.items, job, pool.short_side, "keeping features", np.unique(image_K)):
         features = net.encoder(images).float().flatten(2).transpose(1, 2).cpu()  # (B, h w, D)
         for row, image in enumerate(number):
-            own = np.flatnonzero(image_K == image)
+            own = np.arange(*np.searchsorted(image_K, (image, image + 1)))
             bank_KD[own] = features[row, places[own] - (ends[image] - features.shape[1])]
     return bank_KD
 
@@ -233,6 +233,12 @@ class Recursion(Synthesis):
     first: the learner of round 0, whose generator goes on to speak for starved classes. before: the round before.
     zs_weight: of the ZS-MMD loss (λ). joint: the encoder's last block learns too, pulled by the generated features.
     """
+
+    starved_N: Tensor
+    bank_KD: Tensor
+    names_K: Tensor
+    weights_K: Tensor
+    last: nn.Module
 
     def __init__(
         self, first: Synthesis, before: Synthesis, chosen: Chosen, zs_weight: float, *, fresh: bool, joint: bool
@@ -251,6 +257,13 @@ class Recursion(Synthesis):
         for name, value in {"starved_N": starved_N, "bank_KD": chosen.bank_KD, "names_K": chosen.names_K,
                             "weights_K": chosen.weights_K}.items():  # fmt: skip
             self.register_buffer(name, value, persistent=False)
+
+    def train(self, mode: bool = True) -> Recursion:
+        """The last block keeps its statistics and drops nothing out, like the network below it."""
+        super().train(mode)
+        if self.joint:
+            self.last.eval()
+        return self
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         out = super().forward(batch)
@@ -271,8 +284,8 @@ class Recursion(Synthesis):
         features = super().generate(names_Q)
         if not bool(self.starved_N.any()):
             return features
-        first: Tensor = self._first[0](self.vectors_NA[names_Q]).float()
-        return torch.where(self.starved_N[names_Q][:, None], first, features)
+        first = self._first[0].train(self.training)  # with dropout in training, as the generator of this round
+        return torch.where(self.starved_N[names_Q][:, None], first(self.vectors_NA[names_Q]).float(), features)
 
     def features(self, images_BCHW: Tensor) -> Tensor:
         if not self.joint:

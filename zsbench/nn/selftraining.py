@@ -54,7 +54,7 @@ def confident_labels(labeller: Segmenter, images_BCHW: Tensor, names: Sequence[s
     sure_BP, labels_BP = (x.flatten(1) for x in logits.softmax(1).max(1))
     sure_BP = torch.where(labels_BP >= seen, sure_BP, -1.0)
     wanted_B = ((labels_BP >= seen).sum(1) * share).ceil().long()
-    rank_BP = sure_BP.argsort(1, descending=True, stable=True).argsort(1)
+    rank_BP = sure_BP.argsort(dim=1, descending=True, stable=True).argsort(1)
     kept = torch.where(rank_BP < wanted_B[:, None], labels_BP, IGNORED)
     return kept.view(len(kept), *images_BCHW.shape[-2:])
 

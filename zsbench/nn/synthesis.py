@@ -41,6 +41,9 @@ class Mix:
 class Synthesis(nn.Module):
     """Generator and classifier in training; the network below them is frozen and not part of the checkpoint."""
 
+    vectors_NA: Tensor
+    weights_N: Tensor
+
     def __init__(self, frozen: SegmentationNet, generator: nn.Module, vectors_NA: Tensor, seen: int, mix: Mix):
         super().__init__()
         self._frozen = (frozen.eval().requires_grad_(False),)  # in a tuple: neither trained nor saved
@@ -103,7 +106,7 @@ class Synthesis(nn.Module):
     def classifier_loss(self, features_PD: Tensor, names_P: Tensor) -> Tensor:
         """Weighted mean cross-entropy; 0 for a batch without a labelled pixel. A 1 × 1 convolution sees pixels in any order."""
         if not len(names_P):
-            return self.classify.weight.sum() * 0.0
+            return torch.stack([p.sum() for p in self.classify.parameters()]).sum() * 0.0
         logits_PN = self.classify(features_PD[..., None, None])[..., 0, 0].float()
         return F.cross_entropy(logits_PN, names_P, weight=self.weights_N)
 
