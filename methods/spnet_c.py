@@ -87,7 +87,7 @@ class SPNetC(SPNet):
         }
         if distributed.rank() == 0:
             write_json(job.folder / "gamma.json", facts | {"curve": curve})
-        return gamma, {"calibration": facts}
+        return gamma, {"chosen": facts}
 
     def _hidden(self, seen: tuple[str, ...]) -> tuple[int, ...]:
         """Positions of the validation classes."""

@@ -78,7 +78,7 @@ RECORD: dict[str, Any] = {
     "limit?": Maybe(Count), "limited": bool, "seed": int,
     "supervision": {"masks?": str, "layout?": str, "captions?": bool, "backbone?": str, "backbone_corpus?": str,
                     "unseen_names?": str, "tuned_on?": str, "corpus?": Maybe(CORPUS), "vectors?": Maybe(VECTORS)},
-    "prompts?": Maybe(dict), "device?": str, "precision?": str, "environment?": Maybe(dict),
+    "prompts?": Maybe(dict), "chosen?": Maybe(dict), "device?": str, "precision?": str, "environment?": Maybe(dict),
     "seconds?": Maybe(Each(Maybe(NUMBER))), "peak_memory_bytes?": Maybe(Each(Maybe(NUMBER))),
     "images_per_second?": Maybe(Each(Maybe(NUMBER))),
     "scores": {

@@ -49,6 +49,7 @@ def record_of(
         "seed": run.seed,
         "supervision": _supervision(run),
         "prompts": described.get("prompts"),
+        "chosen": described.get("chosen"),
         "device": plan.device.type,
         "precision": run.precision,
         "environment": environment(),

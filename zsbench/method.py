@@ -98,7 +98,8 @@ class Round:
 class Segmenter(Protocol):
     """Scores for every pixel and every name. Deciding is the harness's: resize, restrict to candidates, argmax.
 
-    Optional: `describe(names) -> dict` (prompts, parameter counts) for the record; `rounds: Sequence[Round]`, the states
+    Optional: `describe(names) -> dict` for the record (prompts, parameters, and under "chosen" what it chose by itself);
+    `rounds: Sequence[Round]`, the states
     that led here, the last being this segmenter's own; `gamma: float`, which says that the scores are logits of a softmax
     over the names and is subtracted from the probabilities of seen names (calibration; 0 leaves them as they are).
     """

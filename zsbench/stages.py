@@ -17,7 +17,7 @@ from typing import Any
 from zsbench import __version__, distributed
 from zsbench.atomic import write_json
 from zsbench.method import Job
-from zsbench.record import code_sha256, run_key
+from zsbench.record import code_sha256, file_hashes, run_key
 
 ABOUT = "stage.json"  # what the stage is; tells it from a run's folder
 USED = "stages.json"  # in a run's folder: the stages it started from
@@ -27,11 +27,12 @@ USED = "stages.json"  # in a run's folder: the stages it started from
 def shared_stage(job: Job, name: str, settings: Mapping[str, Any]) -> Iterator[Job]:
     """The job to train the stage `name` with: the same, in the stage's own folder, with nobody else at work in it.
 
-    settings: everything about model and recipe that decides the weights, as JSON values.
+    settings: everything about model and recipe that decides the weights, as JSON values; weights files are hashed.
     When the block ends, the run's folder says which stage it used, how long it took to train, and by whom it is shared.
     """
     facts = {
-        "name": name, "settings": dict(settings), "seed": job.seed, "zsbench": __version__, "code": code_sha256(),
+        "name": name, "settings": dict(settings), "files": file_hashes(dict(settings)), "seed": job.seed,
+        "zsbench": __version__, "code": code_sha256(),
         "split": job.facts.get("split_fingerprint"), "data": job.facts.get("data"),
         "device": [job.device.type, job.precision, distributed.world()],
     }  # fmt: skip

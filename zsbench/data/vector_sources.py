@@ -56,6 +56,11 @@ def open_table(spec: str, request: Request) -> Table:
     head, _, rest = spec.partition(":")
     if head == "permuted":
         return _permuted(rest or "factor", request)
+    if not spec:
+        raise UserError(
+            "this method needs class vectors: --set vectors=FILE (word2vec .bin, text .vec or .txt, or .npy with"
+            " --set vector_names=voc2012), clip:ARCH:TAG, or a control, 'random'"
+        )
     if "+" in spec and not Path(spec).is_file():
         return _joined([open_table(part.strip(), request) for part in spec.split("+")])
     if head == "random":
@@ -92,6 +97,7 @@ def _joined(parts: Sequence[Table]) -> Table:
         how=[" + ".join(words) for words in zip(*(part.how for part in parts), strict=True)],
         sha256=hashlib.sha256(hashes.encode()).hexdigest() if any(part.sha256 for part in parts) else None,
         leaks=any(part.leaks for part in parts),
+        control=" + ".join(dict.fromkeys(part.control for part in parts if part.control)) or None,
     )
 
 

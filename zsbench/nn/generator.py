@@ -2,7 +2,7 @@
 
 Bucher et al., NeurIPS 2019, as in the authors' code: Linear - LeakyReLU 0.2 - Dropout 0.5 - Linear, Xavier-uniform weights,
 biases 0.01, no activation on the output although features are not negative; hidden = 0 is one linear layer. The noise is
-as wide as the vector, uniform on [0, 1) in the code; the paper's text speaks of a Gaussian ("normal").
+as wide as the vector, uniform on [0, 1) in the code; the paper is remembered to speak of a Gaussian ("normal").
 Legend: P pixels, A width of class vectors, D width of features.
 """
 

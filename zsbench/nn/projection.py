@@ -2,7 +2,8 @@
 
 Xian et al., CVPR 2019: the logit of class c at a place is f · e_c, without bias, temperature or normalisation of f.
 Departures: DeepLabv3+'s decoder and a 1 × 1 projection where the authors sum four dilated convolutions of DeepLabv2; one
-scale where they train three and their maximum. So SPNet differs from the other methods here by the method alone.
+scale where they train three and their maximum; crops scaled evenly where they warp; batch statistics learned, not
+frozen. So SPNet differs from the other methods here by the method alone.
 Legend: B images, h w feature grid, A width of class vectors, N names, S seen names.
 """
 

@@ -1,7 +1,10 @@
 """Recursive training with ZS-MMD: confident pixels of unseen classes become weighted pseudo-features for the generator.
 
 Wang, Farazi and Barnes, IJCNN 2021. Only the abstract could be had; it says that confident outputs of the pixel classifier
-are weighted pseudo-features and return to the generator through the ZS-MMD loss. All else here is inferred, and an option.
+are weighted pseudo-features and return to the generator through the ZS-MMD loss. All else here is inferred; the
+method's fields are options of it. Inferred and fixed: pool images are resized like training ones, at most `BANK` chosen
+pixels of a class are kept, `LOOKED` labelled images tell how long features are, the optimiser starts anew in every
+round, and the pull of `joint` is not weighted.
 A round: (1) the classifier so far labels a pool of training images, and pixels that it is sure are unseen are chosen;
 (2) generator and classifier train on, the generator now also towards the chosen features of each class (weighted MMD).
 Legend: P pixels of the pool, K kept in the bank, U unseen names, M samples, D feature width, h w feature grid.

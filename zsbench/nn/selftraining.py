@@ -3,8 +3,8 @@
 The papers name "+ST" and leave it undefined; this is STRICT's recipe (Pastore et al., L2ID at CVPR 2021), used for every
 "+ST" row here: the copy labels each image as it is, mirrored, and rescaled; a pixel is kept where all agree.
 It learns from unlabelled images that show unseen objects and knows the unseen names: the ledger says so.
-ZS5Net's own rule (Bucher et al., NeurIPS 2019, as far as its code tells) is here too: the most confident of the pixels
-that an image's labels call unseen.
+ZS5Net's own rule (Bucher et al., NeurIPS 2019, as far as its code tells) is here too: of each image's pixels that the copy
+calls unseen, those it is surest of.
 Legend: B images, N names (S seen ones first), D joint width, H W pixels, h w patch grid.
 """
 

@@ -5,7 +5,8 @@ seen class in the batch (MMD), and the classifier of all names is trained on rea
 ones of unseen classes, whose cross-entropy weighs `unseen_weight` times as much.
 Departures: one step for all classes of a batch where the code takes one per class and image; the frozen network runs in
 evaluation mode (no dropout, fixed statistics) where the code leaves it in training mode; cross-entropy is counted at the
-resolution of the features; one optimiser (AdamW) for both.
+resolution of the features; one optimiser (AdamW, no weight decay) and one schedule for both; and where a split keeps
+images with unseen pixels, the seen pixels of these teach both, too.
 Legend: B images, h w feature grid, P pixels, D feature width, A vector width, C classes in the batch, M samples of each,
 N names (S seen ones first).
 """
