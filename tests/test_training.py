@@ -7,7 +7,9 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -66,15 +68,36 @@ def test_schedule_climbs_then_falls_to_the_floor() -> None:
     assert recipe.lr_at(99) == pytest.approx(0.2, abs=2e-3)
 
 
-def test_a_killed_run_ends_with_the_same_weights_bit_for_bit(job: Job, tmp_path: Path) -> None:
+def test_the_poly_schedule_falls_to_zero_with_a_power_of_its_own() -> None:
+    recipe = Recipe(steps=200, batch=1, lr=0.07, schedule="poly")
+    assert [recipe.lr_at(step) for step in (0, 50, 100)] == pytest.approx([0.07, 0.07 * 0.75**0.9, 0.07 * 0.5**0.9])
+    assert recipe.lr_at(199) == pytest.approx(0.07 * 0.005**0.9)
+    warm = Recipe(steps=210, batch=1, lr=0.07, schedule="poly", warmup=10, floor=0.5)
+    assert warm.lr_at(4) == pytest.approx(0.035) and warm.lr_at(110) == pytest.approx(0.07 * (0.5 + 0.5 * 0.5**0.9))
+
+
+SGD = Recipe(
+    steps=20,
+    batch=8,
+    lr=0.02,
+    weight_decay=0.1,
+    optimiser="sgd",
+    schedule="poly",
+    scales=(("body.2.", 0.1),),
+    log_every=1,
+)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, SGD], ids=["adamw", "sgd with scales"])
+def test_a_killed_run_ends_with_the_same_weights_bit_for_bit(job: Job, tmp_path: Path, recipe: Recipe) -> None:
     whole = fresh()
-    train(whole, numbers, RECIPE, job)
+    train(whole, numbers, recipe, job)
     other = Job(job.device, job.seed, tmp_path / "killed", save_seconds=0)
     other.folder.mkdir()
     with pytest.raises(KeyboardInterrupt):
-        train(fresh(stop_at=11), numbers, RECIPE, other)
+        train(fresh(stop_at=11), numbers, recipe, other)
     again = fresh()
-    progress = train(again, numbers, RECIPE, other)
+    progress = train(again, numbers, recipe, other)
     assert progress.step == 20 and progress.images == 160
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
@@ -116,6 +139,51 @@ def test_accumulated_passes_equal_one_batch(job: Job, tmp_path: Path) -> None:
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
+class Weights(nn.Module):
+    """A loss whose gradient is known: 2 for every weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow, self.fast = nn.Linear(2, 1), nn.Linear(2, 1)
+        for p in self.parameters():
+            nn.init.constant_(p, 0.5)
+
+    def forward(self, batch: Tensor) -> dict[str, Tensor]:
+        return {"loss": 2 * sum(p.sum() for p in self.parameters())}
+
+    def after_step(self, step: int, steps: int) -> None: ...
+
+
+def test_sgd_takes_momentum_weight_decay_and_a_rate_for_each_part(job: Job) -> None:
+    net = Weights()
+    recipe = Recipe(
+        3, 1, lr=0.1, weight_decay=0.2, optimiser="sgd", schedule="poly", momentum=0.5, scales=(("slow.", 0.1),)
+    )
+    train(net, lambda *_: torch.zeros(1), recipe, job)
+    for name, p in net.named_parameters():
+        weight, speed = 0.5, 0.0
+        for step in range(3):
+            speed = 0.5 * speed + 2 + (0.2 * weight if "weight" in name else 0)
+            weight -= 0.1 * (1 - step / 3) ** 0.9 * (0.1 if "slow" in name else 1) * speed
+        torch.testing.assert_close(p, torch.full_like(p, weight), rtol=1e-5, atol=1e-6)
+
+
+def test_adamw_takes_a_rate_for_each_part(job: Job) -> None:
+    net = Weights()
+    train(net, lambda *_: torch.zeros(1), Recipe(1, 1, lr=0.1, scales=(("slow.", 0.1), ("fast.b", 3.0))), job)
+    moved = {name: 0.5 - float(p.detach().mean()) for name, p in net.named_parameters()}
+    assert moved == pytest.approx(
+        {"slow.weight": 0.01, "slow.bias": 0.01, "fast.weight": 0.1, "fast.bias": 0.3}, rel=1e-4
+    )
+
+
+def test_what_does_not_learn_is_in_no_group_and_stays(job: Job) -> None:
+    net = Weights()
+    net.slow.requires_grad_(False)
+    train(net, lambda *_: torch.zeros(1), Recipe(2, 1, lr=0.1, weight_decay=1.0, optimiser="sgd"), job)
+    assert (net.slow.weight == 0.5).all() and (net.fast.weight < 0.4).all()
+
+
 def test_weight_decay_spares_biases(job: Job) -> None:
     net = fresh()
     for p in net.parameters():
@@ -131,6 +199,43 @@ def test_the_checkpoint_of_another_model_is_refused(job: Job) -> None:
     with pytest.raises(UserError, match="checkpoint of another model") as error:
         train(fresh(width=9), numbers, RECIPE, job)
     assert "body.0.weight" in str(error.value) or "body.0.bias" in str(error.value)
+
+
+FACTS = {"split": "voc5", "split_fingerprint": "aa", "seen": ["cat", "dog"], "data": "d"}
+
+
+def test_facts_on_split_and_data_stand_in_the_checkpoints_header(job: Job) -> None:
+    from safetensors import safe_open
+
+    train(fresh(), numbers, RECIPE, replace(job, facts=FACTS))
+    with safe_open(job.folder / "train.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["facts"]) == FACTS
+        assert json.loads(file.metadata()["zsbench"])["step"] == 20
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (FACTS | {"split": "k2", "split_fingerprint": "bb", "seen": ["cat", "sheep", "dog", "sofa"]},
+         r"split 'k2' \(bb\), this run is on split 'voc5' \(aa\): it has seen masks of sheep, sofa, which are not seen"),
+        (FACTS | {"split": "k2", "split_fingerprint": "bb", "seen": ["cat"]}, "it may have seen what is unseen here"),
+        ({}, "trained on a split it does not name, this run is on split 'voc5'"),
+    ],
+)  # fmt: skip
+def test_the_checkpoint_of_another_split_is_refused(job: Job, told: dict[str, Any], words: str) -> None:
+    """Both where training would go on from it and where its weights alone are asked for."""
+    train(fresh(), numbers, RECIPE, replace(job, facts=told))
+    file = job.folder / "train.safetensors"
+    with pytest.raises(UserError, match=words):
+        load_checkpoint(file, fresh(), facts=FACTS)
+    with pytest.raises(UserError, match=words):
+        train(fresh(), numbers, RECIPE, replace(job, facts=FACTS))
+
+
+def test_the_checkpoint_of_the_same_split_is_taken(job: Job) -> None:
+    train(fresh(), numbers, RECIPE, replace(job, facts=FACTS))
+    other = FACTS | {"unseen": ["sheep"], "data": "other data"}
+    assert load_checkpoint(job.folder / "train.safetensors", fresh(), facts=other).step == 20
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x04\x95pickle"])

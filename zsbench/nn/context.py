@@ -2,8 +2,9 @@
 
 ZS3Net's variant for PASCAL Context (Bucher et al., NeurIPS 2019, "GC"): nodes are the connected patches of a label map,
 the generator moves towards the real patches' features under one MMD over all of them, and the classifier also learns
-from the patches themselves, with a weight of 0.1. Departure: one MMD over the patches of a batch where the code takes one
-per image. A generated map gives every place of a patch the patch's one feature.
+from the patches themselves, with a weight of 0.1. Departures: one MMD over the patches of a batch where the
+code takes one per image; images of a single patch are not skipped. A generated map gives every place of a patch the
+patch's one feature.
 Legend: see `synthesis.py`; N here counts patches.
 """
 
