@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 
 import torch
 
+from zsbench.config import refuse_below
 from zsbench.data.view import Items, TrainView
 from zsbench.errors import UserError
 from zsbench.method import Departure, Job
@@ -71,9 +72,7 @@ class SPNet:
     }
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if type(value) in (int, float) and value <= 0 and not (value == 0 and name in MAY_BE_ZERO):
-                raise UserError(f"{name} = {value}: a number above 0 was expected")
+        refuse_below(self, MAY_BE_ZERO)
         if self.scale_low > self.scale_high:
             raise UserError(f"scale_low = {self.scale_low} is above scale_high = {self.scale_high}")
 

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zsbench.config import refuse_below
 from zsbench.data.view import Items, TrainView
 from zsbench.errors import UserError
 from zsbench.method import Departure, Job, Regions
@@ -100,9 +101,7 @@ class VilSeg:
     }
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if type(value) in (int, float) and value <= 0 and name not in MAY_BE_ZERO:
-                raise UserError(f"{name} = {value}: a number above 0 was expected")
+        refuse_below(self, MAY_BE_ZERO)
         if self.batch % self.accumulate:
             raise UserError(f"batch = {self.batch} does not divide into accumulate = {self.accumulate} passes")
         if self.batch // self.accumulate < 2:

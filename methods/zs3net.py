@@ -18,6 +18,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from zsbench.config import refuse_below
 from zsbench.data.view import TrainView
 from zsbench.errors import UserError
 from zsbench.method import Departure, Job, Round
@@ -104,9 +105,7 @@ class ZS3Net:
     }
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if type(value) in (int, float) and value <= 0 and not (value == 0 and name in MAY_BE_ZERO):
-                raise UserError(f"{name} = {value}: a number above 0 was expected")
+        refuse_below(self, MAY_BE_ZERO)
         if self.scale_low > self.scale_high:
             raise UserError(f"scale_low = {self.scale_low} is above scale_high = {self.scale_high}")
         if self.context == "graph" and self.layout == "random-iid":

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,6 +99,14 @@ def _scalar(value: Any, kind: type, field: str) -> Any:
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def refuse_below(method: Any, may_be_zero: Sequence[str] = ()) -> None:
+    """Raises UserError for a number of a method's fields that is negative, or 0 where that means nothing."""
+    for name, value in vars(method).items():
+        if type(value) in (int, float) and (value < 0 or (value == 0 and name not in may_be_zero)):
+            at_least = "of 0 or more" if name in may_be_zero else "above 0"
+            raise UserError(f"{name} = {value}: a number {at_least} was expected")
 
 
 def parse_sets(sets: Iterable[str]) -> Mapping[str, str]:
