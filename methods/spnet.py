@@ -21,7 +21,7 @@ from zsbench.errors import UserError
 from zsbench.method import Departure, Job
 from zsbench.nn.deeplab import build_encoder, corpus_of
 from zsbench.nn.projection import Projection, ProjectionLearner, ProjectionSegmenter
-from zsbench.nn.segmentation import Crops, LabelledBatches
+from zsbench.nn.segmentation import Crops, LabelledBatches, refuse_none
 from zsbench.sampling import Sampler
 from zsbench.stages import shared_stage
 from zsbench.supervision import Supervision
@@ -73,6 +73,7 @@ class SPNet:
 
     def __post_init__(self) -> None:
         refuse_below(self, MAY_BE_ZERO)
+        refuse_none(self.vectors)
         if self.scale_low > self.scale_high:
             raise UserError(f"scale_low = {self.scale_low} is above scale_high = {self.scale_high}")
 

@@ -21,7 +21,7 @@ from zsbench import distributed
 from zsbench.atomic import write_json
 from zsbench.calibration import Calibration, Contest, CurveCounts
 from zsbench.data.view import Items, TrainView
-from zsbench.errors import UserError, unknown
+from zsbench.errors import UserError
 from zsbench.method import Departure, Job
 from zsbench.nn.deeplab import corpus_of
 from zsbench.nn.projection import ProjectionSegmenter
@@ -69,14 +69,22 @@ class SPNetC(SPNet):
         """Gamma, and how it was found."""
         assert data.labelled is not None and data.vectors is not None
         hidden = self._hidden(data.seen)
+        if len(data.labelled) < HELD_OUT:
+            raise UserError(f"{len(data.labelled)} labelled images are too few to hold some out for choosing gamma")
         kept = [i for i in range(len(data.labelled)) if i % HELD_OUT]
         held = [i for i in range(len(data.labelled)) if not i % HELD_OUT]
         net = self.train_on(data, _part(data.labelled, kept), job, "projection-validation", hidden)
         visible = tuple(place for place in range(len(data.seen)) if place not in hidden)
         order = visible + hidden  # as if the held-out classes were unseen
         segmenter = ProjectionSegmenter(net, data.vectors, job, self.test_size, 0.0)
-        counts = _count(segmenter, _part(data.labelled, held), [data.seen[i] for i in order], order, len(visible), job)
+        names = [data.seen[i] for i in order]
+        counts = _count(segmenter, _part(data.labelled, held), names, order, len(visible), job)
         curve = Calibration(0.0, len(visible), len(order)).scores(counts)
+        if all(value is None for value in curve["harmonic"]):
+            raise UserError(
+                f"gamma cannot be chosen: the {len(held)} images held out show no {' or '.join(names[len(visible) :])}; "
+                "hold out other seen classes: --set validation=NAME,NAME"
+            )
         harmonic = [value or 0.0 for value in curve["harmonic"]]
         gamma = float(curve["gammas"][int(np.argmax(harmonic))])
         facts = {
@@ -97,7 +105,7 @@ class SPNetC(SPNet):
         ]
         for name in named:
             if name not in objects:
-                raise unknown("seen class to hold out", name, objects)
+                raise UserError(f"validation = {name}: no such seen class; they are {', '.join(objects)}")
         if len(named) >= len(objects):
             raise UserError(f"validation holds out all {len(objects)} seen classes: some must be left to learn from")
         return tuple(sorted(seen.index(name) for name in set(named)))

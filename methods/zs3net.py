@@ -26,7 +26,7 @@ from zsbench.nn.context import GraphSynthesis
 from zsbench.nn.deeplab import SegmentationNet, corpus_of
 from zsbench.nn.generator import Noise, PixelGenerator
 from zsbench.nn.graph import GraphGenerator
-from zsbench.nn.segmentation import Crops, LabelledBatches, PixelSegmenter, Stage1
+from zsbench.nn.segmentation import Crops, LabelledBatches, PixelSegmenter, Stage1, refuse_none
 from zsbench.nn.selftraining import PixelSelfTraining
 from zsbench.nn.synthesis import Layout, Mix, Synthesis, SynthesisBatches
 from zsbench.sampling import Sampler
@@ -106,6 +106,7 @@ class ZS3Net:
 
     def __post_init__(self) -> None:
         refuse_below(self, MAY_BE_ZERO)
+        refuse_none(self.vectors)
         if self.scale_low > self.scale_high:
             raise UserError(f"scale_low = {self.scale_low} is above scale_high = {self.scale_high}")
         if self.context == "graph" and self.layout == "random-iid":

@@ -9,6 +9,7 @@ docs/methods/zs-mmd.md has the equations, the options and what to expect.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -110,11 +111,20 @@ class ZsMmd(ZS3Net):
             before = learner
             chosen = self.choose(before, data, job, number)
             if chosen.empty:  # nothing to learn from: this round and all after it would change nothing
+                print(
+                    f"round {number}: no unseen class has {self.least} chosen pixels; the rounds end here",
+                    file=sys.stderr,
+                )
                 break
             learner = self.go_on(first, before, chosen, data, job, number)
             segmenter = PixelSegmenter(learner.network(), names, job, self.test_size)
             states.append(Round(f"round {number}", segmenter, chosen.selection(self.door)))
-        return self.finish(learner.network(), data, job, states)
+        segmenter = self.finish(learner.network(), data, job, states)
+        if len(states) <= self.rounds and self.zs_weight:
+            segmenter.facts = {
+                "chosen": {"rounds": len(states) - 1, "ended": "no unseen class had enough chosen pixels"}
+            }
+        return segmenter
 
     @property
     def door(self) -> str:

@@ -202,7 +202,16 @@ def _from_file(path: Path, module_name: str) -> LoadedMethod:
         raise UserError(f"no method file at {path}")
     source, info = path.read_bytes(), _info(path)
     cls = _method_class(_executed(source, path, module_name), path)
-    return LoadedMethod(info.name, info.title, cls, hashlib.sha256(source).hexdigest())
+    return LoadedMethod(info.name, info.title, cls, hashlib.sha256(source + _parents(cls)).hexdigest())
+
+
+def _parents(cls: type) -> bytes:
+    """The files of the methods that a method is built on: a change there is a change of this one."""
+    modules = dict.fromkeys(base.__module__ for base in cls.__mro__[1:])
+    files = [
+        getattr(sys.modules.get(name), "__file__", None) for name in modules if name.startswith("zsbench.methods.")
+    ]
+    return b"".join(Path(file).read_bytes() for file in files if file)
 
 
 def _executed(source: bytes, path: Path, module_name: str) -> ModuleType:

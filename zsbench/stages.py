@@ -56,12 +56,14 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     if distributed.rank() > 0:
+        distributed.agree(True)  # until the first process has the lock
         yield
         return
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         for part in folder.glob(".*.part"):
             part.unlink()
+        distributed.agree(True)
         yield
 
 

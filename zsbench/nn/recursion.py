@@ -102,12 +102,11 @@ def choose(path: Path, net: SegmentationNet, pool: Pool, rule: Rule, job: Job) -
     """The round's pixels: read from `path` when a round is gone on with, else chosen now and written there."""
     from safetensors.torch import load_file, save_file
 
-    if not path.exists():
+    if not path.exists() and distributed.rank() == 0:
         chosen = _choose(net, pool, rule, job)
-        if distributed.rank() > 0:
-            return chosen
         with replacing(path) as part:
             save_file({name: value.contiguous() for name, value in vars(chosen).items()}, part)
+    distributed.agree(True)  # the others wait, and learn from the very same pixels
     return Chosen(**load_file(path))
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from zsbench.data.dataset import IGNORED
 from zsbench.data.view import Items, TrainView
+from zsbench.distributed import mean_over_ranks
 from zsbench.errors import UserError
 from zsbench.method import Job, Round
 from zsbench.nn.deeplab import SegmentationNet, build_encoder
@@ -97,10 +98,13 @@ def hide(labels: Tensor, classes: Sequence[int]) -> Tensor:
 
 
 def pixel_cross_entropy(logits_BNhw: Tensor, labels_BHW: Tensor) -> Tensor:
-    """Mean cross-entropy of the labelled pixels, logits upsampled to the labels; 0 for a batch without any."""
+    """Mean cross-entropy of the labelled pixels, logits upsampled to the labels; 0 for a batch without any.
+
+    The mean is over the pixels of all processes, which hold unequally many (see `zsbench.distributed`).
+    """
     logits = F.interpolate(logits_BNhw.float(), size=labels_BHW.shape[-2:], mode="bilinear", align_corners=False)
     total = F.cross_entropy(logits, labels_BHW, ignore_index=IGNORED, reduction="sum")
-    return total / (labels_BHW != IGNORED).sum().clamp_min(1)
+    return total / mean_over_ranks((labels_BHW != IGNORED).sum().float()).clamp_min(1)
 
 
 class SeenLearner(nn.Module):
@@ -152,6 +156,14 @@ class Stage1:
         return learner.net.eval()
 
 
+def refuse_none(vectors: str) -> None:
+    """Raises UserError for a method that needs class vectors and is told to do without."""
+    if vectors.strip() == "none":
+        raise UserError(
+            "vectors = none: this method learns from class vectors; docs/class-vectors.md lists the sources"
+        )
+
+
 def sized(images_BCHW: Tensor, short_side: int) -> Tensor:
     """Images resized so that the short side is `short_side` pixels; 0 leaves them as they are."""
     size = images_BCHW.shape[-2:]
@@ -167,12 +179,10 @@ class PixelSegmenter:
     names: what the classifier's columns stand for. gamma: subtracted from seen probabilities by the harness.
     """
 
-    def __init__(
-        self, net: nn.Module, names: Sequence[str], job: Job, test_size: int = 0, gamma: float = 0.0, more: Any = None
-    ):
+    def __init__(self, net: nn.Module, names: Sequence[str], job: Job, test_size: int = 0, gamma: float = 0.0):
         self.net, self.names, self.job, self.test_size, self.gamma = net.eval(), tuple(names), job, test_size, gamma
         self.rounds: Sequence[Round] = ()
-        self._more = dict(more or {})
+        self.facts: dict[str, Any] = {}
 
     @torch.no_grad()
     def __call__(self, images_BCHW: Tensor, names: Sequence[str]) -> Tensor:
@@ -185,4 +195,4 @@ class PixelSegmenter:
     def describe(self, names: Sequence[str]) -> dict[str, Any]:
         """Sizes, for the record."""
         total = sum(p.numel() for p in self.net.parameters())
-        return {"parameters": {"trainable": total, "total": total, "at_inference": total}} | self._more
+        return {"parameters": {"trainable": total, "total": total, "at_inference": total}} | self.facts

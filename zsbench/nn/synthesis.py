@@ -162,13 +162,16 @@ class SynthesisBatches:
 
     def __call__(self, number: int, rows: slice) -> dict[str, Tensor]:
         batch = self.labelled(number, rows)
-        random = np.random.default_rng((self.labelled.job.seed, number, rows.start, 1))
+        random = np.random.default_rng((self.labelled.job.seed, number, 0, 1))
         return batch | {"layout": self._layout(batch["labels"], number, rows, random).to(batch["labels"].device)}
 
     def _layout(self, labels_BHW: Tensor, number: int, rows: slice, random: np.random.Generator) -> Tensor:
         if self.layout == "random-iid":
-            return torch.from_numpy(random.integers(self.seen, self.names, self.fakes))
-        maps = self._masks(number, rows) if self.layout == "gt-masks" else self._renamed(labels_BHW.cpu(), random)
+            drawn, batch = random.integers(self.seen, self.names, self.fakes), self.labelled.sampler.batch
+            first, last = (self.fakes * row // batch for row in (rows.indices(batch)[0], rows.indices(batch)[1]))
+            return torch.from_numpy(drawn[first:last])
+        renamed = self.layout == "seen-relabelled"
+        maps = self._renamed(labels_BHW.cpu(), rows, random) if renamed else self._masks(number, rows)
         side = -(-self.labelled.crops.size // STRIDE)
         return at_grid(maps, (side, side))
 
@@ -185,12 +188,12 @@ class SynthesisBatches:
         shown = ((maps >= self.seen) & (maps != IGNORED)).flatten(1).any(1)
         return torch.where(shown[:, None, None], maps, IGNORED)
 
-    def _renamed(self, labels_BHW: Tensor, random: np.random.Generator) -> Tensor:
-        tables = np.tile(np.arange(256), (len(labels_BHW), 1))
-        tables[:, : self.seen] = random.integers(self.seen, self.names, (len(labels_BHW), self.seen))
+    def _renamed(self, labels_BHW: Tensor, rows: slice, random: np.random.Generator) -> Tensor:
+        tables = np.tile(np.arange(256), (self.labelled.sampler.batch, 1))
+        tables[:, : self.seen] = random.integers(self.seen, self.names, (len(tables), self.seen))
         if self.background is not None:
             tables[:, self.background] = self.background
-        return torch.from_numpy(tables).gather(1, labels_BHW.flatten(1)).view_as(labels_BHW)
+        return torch.from_numpy(tables[rows]).gather(1, labels_BHW.flatten(1)).view_as(labels_BHW)
 
 
 STRIDE = 4  # of the features of every encoder here
