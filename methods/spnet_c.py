@@ -15,13 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from tqdm import tqdm
 from zsbench.methods.spnet import SPNet
 
 from zsbench import distributed
 from zsbench.atomic import write_json
 from zsbench.calibration import Calibration, Contest, CurveCounts
 from zsbench.data.view import Items, TrainView
-from zsbench.errors import UserError
+from zsbench.errors import UserError, unknown
 from zsbench.method import Departure, Job
 from zsbench.nn.deeplab import corpus_of
 from zsbench.nn.projection import ProjectionSegmenter
@@ -105,7 +106,8 @@ class SPNetC(SPNet):
         ]
         for name in named:
             if name not in objects:
-                raise UserError(f"validation = {name}: no such seen class; they are {', '.join(objects)}")
+                fault = unknown("seen class to hold out", name, objects)
+                raise UserError(f"{fault} They are {', '.join(objects)}.")
         if len(named) >= len(objects):
             raise UserError(f"validation holds out all {len(objects)} seen classes: some must be left to learn from")
         return tuple(sorted(seen.index(name) for name in set(named)))
@@ -124,7 +126,7 @@ def _count(
     counts = calibration.nothing()
     places = torch.arange(256)
     places[list(order)] = torch.arange(len(order))
-    for position in range(len(items)):
+    for position in tqdm(range(len(items)), desc="choosing gamma", unit="img", leave=False):
         [(image_HWC, labels_HW)] = items.fetch([position])
         image = torch.from_numpy(image_HWC).permute(2, 0, 1)[None].float().to(job.device) / 255
         scores = F.interpolate(segmenter(image, names), size=image.shape[-2:], mode="bilinear", align_corners=False)

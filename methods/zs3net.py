@@ -32,7 +32,7 @@ from zsbench.nn.synthesis import Layout, Mix, Synthesis, SynthesisBatches
 from zsbench.sampling import Sampler
 from zsbench.stages import shared_stage
 from zsbench.supervision import Supervision
-from zsbench.training import Recipe, train
+from zsbench.training import Recipe, told_by, train
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class ZS3Net:
             layout="unseen" if self.layout == "gt-masks" else "none",
             unlabelled="train" if self.self_training else "none",
             backbone=self.start,
-            backbone_corpus=corpus_of(self.pretrained),
+            backbone_corpus=self.corpus,
             vectors=self.vectors,
             vector_names=self.vector_names,
             unseen_names="training",
@@ -131,7 +131,15 @@ class ZS3Net:
     @property
     def start(self) -> str:
         """What the encoder's weights come from, in words."""
-        return f"{self.encoder}, {self.pretrained or 'random init'}"
+        given = f"stage 1 of {Path(self.stage1).name}" if self.stage1 else self.pretrained
+        return f"{self.encoder}, {given or 'random init'}"
+
+    @property
+    def corpus(self) -> str:
+        """What the encoder had seen before stage 1; of a given stage 1, what its checkpoint says."""
+        if self.stage1:
+            return str(told_by(Path(self.stage1)).get("backbone_corpus") or "unknown corpus")
+        return corpus_of(self.pretrained)
 
     def fit(self, data: TrainView, job: Job) -> PixelSegmenter:
         return self.finish(self.synthesise(data, job).network(), data, job)

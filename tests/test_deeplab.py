@@ -131,20 +131,6 @@ def test_one_image_can_be_trained_on():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
 
 
-@pytest.mark.parametrize("name", ["small", "resnet50"])
-def test_every_parameter_is_in_one_group(name):
-    net = SegmentationNet(build_encoder(name), 7)
-    groups = net.groups()
-    assert set(groups) == {"backbone", "head"}
-    ids = [id(p) for group in groups.values() for p in group]
-    assert len(ids) == len(set(ids))
-    assert set(ids) == {id(p) for p in net.parameters()}
-    assert id(net.classify.weight) in {id(p) for p in groups["head"]}
-    names = {id(p): key for key, p in net.named_parameters()}
-    assert all(names[id(p)].startswith("encoder.backbone.") for p in groups["backbone"])
-    assert bool(groups["backbone"]) == (name != "small")
-
-
 def test_logits_are_the_classifier_on_the_features():
     net = SegmentationNet(build_encoder("small"), 5)
     images = torch.rand(2, 3, 20, 24)

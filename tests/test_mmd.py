@@ -50,7 +50,9 @@ def test_equals_the_double_sum(m, n, spread):
     assert weighted == pytest.approx(double_sum(fake, real, weights.tolist()), abs=1e-12)
 
 
-@pytest.mark.parametrize("bandwidths", [(3.0,), (1.0, 2.5, 7.0), (0.5, 0.5, 8.0), (2.0, 14.0), (10.0, 1e-3)])
+@pytest.mark.parametrize(
+    "bandwidths", [(3.0,), (1.0, 2.5, 7.0), (0.5, 0.5, 8.0), (2.0, 14.0), (10.0, 1e-3), (1.0, 2.0, 1.8)]
+)
 def test_any_bandwidths(bandwidths):
     fake, real = samples()
     assert squared_mmd(fake, real, bandwidths=bandwidths).item() == pytest.approx(

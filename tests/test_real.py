@@ -104,3 +104,27 @@ def test_vilseg_trains_on_real_captions_and_scores_on_real_masks(
     assert record["prompts"]["template"] == "a photo of a {}."
     scores = record["scores"]
     assert scores["all"]["pixels"] > 0 and scores["all"]["oracle"]["miou"] >= scores["all"]["miou"]
+
+
+GENERATIVE = ("encoder=resnet50", "crop=64", "test_size=64", "batch=4", "seg_batch=4", "seg_steps=2", "steps=2", "fakes=64",
+              "rounds=2", "round_steps=1", "tau=0", "reject=0", "least=1")  # fmt: skip
+
+
+def test_zs_mmd_trains_and_scores_on_photographs_with_published_word_vectors(
+    photographs: Path, real_data: Path, tmp_path: Path
+) -> None:
+    file = real_data / "vectors/SPNet/voc12/word_vectors/word2vec.npy"
+    if not file.is_file():
+        pytest.skip(f"no word vectors at {file}")
+    fields = [part for field in (*GENERATIVE, f"vectors={file}", "vector_names=voc2012") for part in ("--set", field)]
+    result, record = run(photographs, tmp_path, "-m", "zs-mmd", "-s", "voc5", *fields, "--limit", "4")
+    marked_as_real_and_limited(result, record, 4)
+    ledger = record["supervision"]
+    assert (ledger["masks"], ledger["layout"], ledger["unlabelled"]) == ("seen", "none", "train")
+    assert ledger["vectors"]["source"] == "word2vec.npy" and ledger["vectors"]["leaks"] is False
+    assert set(ledger["vectors"]["words"]) == set(load_split("voc5").names)
+    assert [stage["name"] for stage in record["stages"]] == ["segmentation", "generation"]
+    assert record["rounds"][0]["name"] == "round 0: ZS3Net"
+    chosen = [entry["selected"]["classes"].values() for entry in record["rounds"][1:]]
+    assert all(one["correct"] + one["outside"] <= one["pixels"] for classes in chosen for one in classes)
+    assert record["calibration"]["gamma"] == 0 and record["scores"]["all"]["pixels"] > 0

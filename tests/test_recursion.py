@@ -15,11 +15,12 @@ from torch import Tensor
 
 from zsbench.data.dataset import IGNORED
 from zsbench.data.view import Items
-from zsbench.nn import recursion
+from zsbench.nn import choosing
+from zsbench.nn.choosing import Chosen, Pool, Rule, choose, rule_applied
 from zsbench.nn.deeplab import SegmentationNet
 from zsbench.nn.generator import PixelGenerator
 from zsbench.nn.mmd import mmd
-from zsbench.nn.recursion import Chosen, Pool, Recursion, Rule, choose, rule_applied
+from zsbench.nn.recursion import Recursion
 from zsbench.nn.synthesis import Mix, Synthesis
 from zsbench.training import Recipe, train
 
@@ -140,7 +141,7 @@ def test_features_of_one_picture_are_not_mixed_up_with_anothers(
     """Whatever the chunks, the same is chosen: also where a chunk holds one picture, or all."""
     whole = chosen_by(ALL, tmp_path)
     for number, chunk in enumerate((1, 3, 7)):
-        monkeypatch.setattr(recursion, "CHUNK", chunk)
+        monkeypatch.setattr(choosing, "CHUNK", chunk)
         (tmp_path / str(number)).mkdir()
         other = chosen_by(ALL, tmp_path / str(number))
         for field, value in vars(whole).items():
@@ -191,7 +192,7 @@ def test_a_bank_holds_so_many_of_each_class_and_none_of_a_starved_one(
     counts = torch.bincount(every.names_K, minlength=U)
     fewer, more = int(counts.argmin()), int(counts.argmax())
     assert counts[fewer] > 12 and counts[fewer] < counts[more]
-    monkeypatch.setattr(recursion, "BANK", 12)
+    monkeypatch.setattr(choosing, "BANK", 12)
     cut = chosen_by(replace(ALL, least=2), tmp_path)
     assert torch.bincount(cut.names_K).tolist() == [12, 12] and not cut.starved_U.any()
     assert torch.equal(cut.maps_P, every.maps_P), "what the harness counts is what was chosen, not the sample"
@@ -204,7 +205,7 @@ def test_a_bank_holds_so_many_of_each_class_and_none_of_a_starved_one(
 
 
 def test_the_bank_is_a_fair_sample_that_hangs_on_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recursion, "BANK", 12)
+    monkeypatch.setattr(choosing, "BANK", 12)
     banks = []
     for seed in (0, 0, 1):
         place = tmp_path / str(len(banks))
@@ -409,3 +410,12 @@ def test_a_joint_round_without_chosen_pixels_on_a_crop_is_finite(tmp_path: Path)
     loss = step.pull(made_["pool"], torch.full_like(made_["pool_names"], IGNORED))
     loss.backward()
     assert loss.item() == 0 and all(p.grad is not None for p in step.last.parameters())
+
+
+def test_starved_classes_are_no_part_of_what_a_round_was_made_from() -> None:
+    """Neither in the harness's count nor in the maps that `joint` pulls pixels by."""
+    maps = torch.tensor([0, 1, 255, 1, 0, 255], dtype=torch.uint8)
+    bank = (torch.zeros(2, 3), torch.zeros(2, dtype=torch.long), torch.ones(2))
+    chosen = Chosen(maps, torch.tensor([[1, 2], [2, 2]]), *bank, torch.tensor([False, True]))
+    shown = chosen.selection("unlabelled").maps
+    assert [one.tolist() for one in shown] == [[[0, 255]], [[255, 255], [0, 255]]]

@@ -284,7 +284,44 @@ def fitted(tmp_path: Path, name: str, method: str = "zs3net", **given: Any) -> T
 def test_a_file_of_the_same_split_gives_what_the_shared_stage_gives(tmp_path: Path, method: str) -> None:
     file = checkpoint(tmp_path)
     assert torch.equal(fitted(tmp_path, "shared", method), fitted(tmp_path, "file", method, stage1=str(file)))
-    assert list(used(run(tmp_path / "file", "file"))) == ["generation"], "it trained no stage 1"
+    stages = json.loads((run(tmp_path / "file", "file").folder / "stages.json").read_text())
+    assert [(stage["name"], stage["shared"]) for stage in stages] == [("segmentation", False), ("generation", True)]
+
+
+def test_a_file_of_a_training_that_has_not_ended_is_refused(tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    file = checkpoint(tmp_path)
+    with safe_open(file, "pt") as opened:
+        header = dict(opened.metadata())
+    progress = json.loads(header["zsbench"])
+    save_file(load_file(file), file, header | {"zsbench": json.dumps(progress | {"step": progress["steps"] - 1})})
+    refused(tmp_path, file, "has not ended", f"of {progress['steps']}")
+
+
+@pytest.mark.parametrize("name", ["zsbench", "facts"])
+@pytest.mark.parametrize("told", ["[1]", "3", '{"foo": 3}', "no JSON"])
+def test_a_header_of_anything_is_no_crash(tmp_path: Path, name: str, told: str) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    file = checkpoint(tmp_path)
+    with safe_open(file, "pt") as opened:
+        header = dict(opened.metadata())
+    save_file(load_file(file), file, header | {name: told})
+    refused(tmp_path, file, str(file))
+
+
+def test_a_method_from_outside_shares_no_stage(tmp_path: Path) -> None:
+    """It may train on what it likes under the name of a shared stage; nobody else starts from that."""
+    own, other = made.job(tmp_path / "own"), made.job(tmp_path / "other")
+    other = replace(other, facts={**other.facts, "outside": "0123"})
+    keys = []
+    for job in (own, other):
+        with shared_stage(job, "segmentation", {"steps": 1}) as shared:
+            keys.append(shared.folder.name)
+    assert keys[0] != keys[1]
 
 
 def refused(tmp_path: Path, file: Path, *words: str, **given: Any) -> None:
@@ -349,3 +386,15 @@ def test_other_weights_to_start_from_in_the_same_place_are_another_stage_1(
         weights.write_bytes(content)
         method.stage_one().network(made.view(), run(tmp_path, "run"))
     assert len(folders(tmp_path / "stages")) == 2
+
+
+def test_a_given_stage_1_keeps_the_mark_of_what_its_encoder_saw(tmp_path: Path) -> None:
+    """Weights of unknown origin stay unknown when they come back as a checkpoint."""
+    from zsbench.method import load_method
+
+    facts = made.job(tmp_path / "any").facts | {"backbone_corpus": "ImageNet-1k: seen"}
+    method = load_method("zs3net").cls(stage1=str(checkpoint(tmp_path, facts=facts)))
+    assert method.supervision.backbone_corpus == "ImageNet-1k: seen"
+    assert "segmentation.safetensors" in method.supervision.backbone
+    silent = load_method("zs3net").cls(stage1=str(tmp_path / "none.safetensors"))
+    assert silent.supervision.backbone_corpus == "unknown corpus"

@@ -27,7 +27,7 @@ from zsbench.data.view import Items, guarded_view
 from zsbench.data.voc import VocDataset
 from zsbench.errors import UserError
 from zsbench.method import load_method
-from zsbench.nn import recursion, segmentation
+from zsbench.nn import choosing, segmentation
 from zsbench.nn.segmentation import PixelSegmenter
 from zsbench.runner import Outcome, Plan
 from zsbench.split import load_split
@@ -153,7 +153,7 @@ def test_joint_batches_pair_pool_pictures_with_what_was_chosen_on_them(tmp_path:
     pool = made.items([np.full((16, 16, 3), 20 * place, np.uint8) for place in range(6)])
     maps = torch.tensor([0, IGNORED, 1, 0, IGNORED, 1], dtype=torch.uint8).repeat_interleave(16)
     bank = torch.zeros(1, 2), torch.zeros(1).long(), torch.zeros(1), torch.zeros(2).bool()
-    chosen = recursion.Chosen(maps, torch.tensor([[4, 4]] * 6), *bank)
+    chosen = choosing.Chosen(maps, torch.tensor([[4, 4]] * 6), *bank)
     plain = made.built("zs-mmd").batches(made.view(), made.job(tmp_path))
     make = parts.PoolBatches(plain, pool, chosen, segmentation.Crops(16), 4, made.job(tmp_path))
     for number in range(3):
@@ -174,7 +174,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     whole = scores(fitted(tmp_path, "whole"))
-    folder, real = tmp_path / "killed", recursion.choose
+    folder, real = tmp_path / "killed", choosing.choose
     parts = sys.modules[load_method("zs-mmd").cls.__module__]
 
     def dies(*args: Any, **kwargs: Any) -> Any:

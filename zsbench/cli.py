@@ -253,7 +253,7 @@ def check(name: str, device: str) -> None:
     help="Folder for report.html and the numbers as CSV files.",
 )
 def report(folders: tuple[Path, ...], out: Path) -> None:
-    """Render runs as one HTML page and two CSV files."""
+    """Render runs as one HTML page and CSV files."""
     from zsbench.reports.page import write_report
 
     roots = list(folders) or [Path("runs")]

@@ -93,6 +93,13 @@ def agree(decision: bool) -> bool:
     return box[0]
 
 
+def same_buffers(learner: torch.nn.Module) -> None:
+    """Every process takes the first one's buffers: each has gathered batch statistics of its own rows."""
+    if world() > 1:
+        for buffer in learner.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def leave() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

@@ -52,6 +52,7 @@ class Evaluation:
     device: torch.device
     folder: Path
     title: str = "evaluate"  # of the progress bar
+    curved: bool = True  # whether scores at every gamma are wanted
 
     def run(self) -> tuple[ImageCounts, float]:
         """Per-image counts of all keys, and the seconds that segmenting them took over all starts of this run."""
@@ -81,6 +82,8 @@ class Evaluation:
             return None
         if not isinstance(gamma, Real) or isinstance(gamma, bool) or not math.isfinite(gamma):
             raise ContractError(f"a segmenter's gamma is one finite number, got {gamma!r}")
+        if not gamma and not self.curved:
+            return None
         return Calibration(float(gamma), len(self.split.seen), len(self.split.names))
 
     def curve(self) -> dict[str, Any] | None:

@@ -42,12 +42,16 @@ def code_sha256() -> str:
 
 
 def file_hashes(config: dict[str, Any]) -> dict[str, str]:
-    """Hashes of the weights files that a configuration names."""
-    named = {n: Path(v) for n, v in config.items() if isinstance(v, str) and Path(v).suffix in WEIGHTS}
-    return {name: _file_sha256(path) for name, path in named.items() if path.is_file()}
+    """Hashes of the files that a configuration names, whatever their suffix."""
+    named = {n: Path(v) for n, v in config.items() if isinstance(v, str) and v and "\0" not in v}
+    return {name: _file_sha256(path) for name, path in named.items() if _is_file(path)}
 
 
-WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".npy")
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a text too long to be a name
+        return False
 
 
 def _file_sha256(path: Path) -> str:

@@ -49,7 +49,7 @@ def checked_rounds(segmenter: Segmenter) -> list[Round]:
 
 
 def _scores(evaluation: Evaluation, round_: Round, folder: Path) -> dict[str, Any]:
-    own = replace(evaluation, segmenter=round_.segmenter, folder=folder, title=f"evaluate {round_.name}")
+    own = replace(evaluation, segmenter=round_.segmenter, folder=folder, title=f"evaluate {round_.name}", curved=False)
     counts, _ = own.run()
     scores: dict[str, Any] = summarise(counts, evaluation.split)["scores"]
     return scores

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ from zsbench.supervision import Supervision
 
 if TYPE_CHECKING:
     from zsbench.data.vectors import ClassVectors
+
+
+Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Run:
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", pick_precision(self.plan.precision, self.plan.device))
 
-    @property
+    @cached_property
     def key(self) -> str:
         plan = self.plan
         return run_key(
@@ -121,16 +125,22 @@ def opened(vectors: ClassVectors) -> ClassVectors:
     return copied
 
 
-def facts(supervision: Supervision, split: Split, dataset: Dataset, names: Sequence[str]) -> dict[str, Any]:
-    """What a run trains on, for the header of its checkpoints. Of unseen names only what `fit` is told anyway."""
-    seen = len(split.seen)
+def facts(
+    loaded: LoadedMethod, supervision: Supervision, split: Split, dataset: Dataset, names: Sequence[str]
+) -> Facts:
+    """What a run trains on, for the header of its checkpoints and the key of its stages. No unseen name: `fit` reads it.
+
+    outside: the source of a method that is no part of zsbench: it shares stages with nobody, whatever it does in them.
+    """
+    own = loaded.cls.__module__.startswith("zsbench.methods.")
     return {
         "split": split.name,
         "split_fingerprint": split.fingerprint,
-        "seen": list(names[:seen]),
-        "unseen": list(names[seen:]) if supervision.unseen_names == "training" else [],
+        "seen": list(names[: len(split.seen)]),
         "data": dataset.origin.fingerprint,
         "data_kind": dataset.origin.kind,
+        "backbone_corpus": supervision.backbone_corpus,
+        "outside": None if own else loaded.source_sha256,
     }
 
 

@@ -216,7 +216,7 @@ def _fit(run: Run) -> Segmenter:
 
 def _job(run: Run) -> Job:
     plan = run.plan
-    known = facts(run.configured.method.supervision, run.split, plan.dataset, run.names)
+    known = facts(run.loaded, run.configured.method.supervision, run.split, plan.dataset, run.names)
     where = (plan.device, run.seed, run.folder, run.precision, plan.save_seconds)
     return Job(*where, stages=plan.out / "stages", facts=known)
 

@@ -8,7 +8,8 @@ The first run that needs it trains it, with checkpoints like any training; anoth
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ def shared_stage(job: Job, name: str, settings: Mapping[str, Any]) -> Iterator[J
     facts = {
         "name": name, "settings": dict(settings), "files": file_hashes(dict(settings)), "seed": job.seed,
         "zsbench": __version__, "code": code_sha256(),
-        "split": job.facts.get("split_fingerprint"), "data": job.facts.get("data"),
+        "split": job.facts.get("split_fingerprint"), "data": job.facts.get("data"), "outside": job.facts.get("outside"),
         "device": [job.device.type, job.precision, distributed.world()],
     }  # fmt: skip
     key = run_key(facts)
@@ -60,21 +61,40 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
         return
     with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process, which trains {folder}", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         for part in folder.glob(".*.part"):
             part.unlink()
         distributed.agree(True)
         yield
 
 
+def note_file(job: Job, name: str, path: Path, progress: Mapping[str, Any]) -> None:
+    """Says in the run's folder that a stage was taken from a file: not shared, and known by the file's hash."""
+    if distributed.rank() == 0:
+        key = file_hashes({"file": str(path)})["file"][:12]
+        _add(job.folder / USED, _entry(name, key, [progress], shared=False))
+
+
 def _note(path: Path, name: str, key: str, folder: Path) -> None:
-    """Adds a stage to the run's list: entries of name, key, seconds, steps, images, images_per_second."""
+    """Adds a shared stage to the run's list."""
     told = folder / "training.json"
-    trainings = json.loads(told.read_text()).values() if told.exists() else []
+    trainings = list(json.loads(told.read_text()).values()) if told.exists() else []
+    _add(path, _entry(name, key, trainings, shared=True))
+
+
+def _entry(name: str, key: str, trainings: Sequence[Mapping[str, Any]], *, shared: bool) -> dict[str, Any]:
     seconds, images, steps = (sum(t[field] for t in trainings) for field in ("seconds", "images", "step"))
-    entry = {
-        "name": name, "key": key, "seconds": seconds, "steps": steps, "images": images,
-        "images_per_second": images / seconds if seconds else None, "shared": True,
+    rate = images / seconds if seconds else None
+    return {
+        "name": name, "key": key, "seconds": seconds, "steps": steps, "images": images, "images_per_second": rate,
+        "shared": shared,
     }  # fmt: skip
+
+
+def _add(path: Path, entry: dict[str, Any]) -> None:
     others = json.loads(path.read_text()) if path.exists() else []
-    write_json(path, [*(old for old in others if old["key"] != key), entry])
+    write_json(path, [*(old for old in others if old["key"] != entry["key"]), entry])

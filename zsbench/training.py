@@ -75,9 +75,10 @@ class Recipe:
 
 @dataclass
 class Progress:
-    """How far training is; stored in the checkpoint's header."""
+    """How far training is, of how many steps; stored in the checkpoint's header."""
 
     step: int = 0
+    steps: int = 0
     images: int = 0
     seconds: float = 0.0
     last: dict[str, float] = field(default_factory=dict)
@@ -103,6 +104,7 @@ def train(
     optimiser = _optimiser(learner, recipe)
     checkpoint = job.folder / f"{stage}.safetensors"
     progress = load_checkpoint(checkpoint, learner, optimiser, job.facts) if checkpoint.exists() else Progress()
+    progress.steps = recipe.steps
     if progress.step >= recipe.steps:
         _summarise(job.folder, stage, progress)  # a kill may have come between the last checkpoint and this
         return progress
@@ -129,6 +131,7 @@ def train(
                 save_checkpoint(checkpoint, learner, optimiser, progress, job.facts)
                 saved = now
             bar.update()
+    distributed.same_buffers(learner)
     _summarise(job.folder, stage, progress)
     return progress
 
@@ -291,8 +294,10 @@ def load_checkpoint(
     learner: nn.Module,
     optimiser: torch.optim.Optimizer | None = None,
     facts: Mapping[str, Any] | None = None,
+    *,
+    whole: bool = False,
 ) -> Progress:
-    """Puts a checkpoint's weights into `learner` (and `optimiser`).
+    """Puts a checkpoint's weights into `learner` (and `optimiser`). whole: only of a training that has ended.
 
     Raises UserError when it belongs to another model, or to another split than `facts` names: it may have seen the
     masks of what is unseen here.
@@ -302,15 +307,34 @@ def load_checkpoint(
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            header, told = json.loads(metadata["zsbench"]), json.loads(metadata.get("facts", "{}"))
+            progress, told = Progress(**json.loads(metadata["zsbench"])), json.loads(metadata.get("facts", "{}"))
             refuse_other_split(path, told, facts or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not a zsbench checkpoint ({error}); delete it to train anew") from error
+    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is not a zsbench checkpoint ({error}); {MEND}") from error
+    if whole and progress.step < progress.steps:
+        raise UserError(
+            f"{path} is of a training that has not ended (step {progress.step} of {progress.steps}); {MEND}"
+        )
     _load_model(path, learner, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
     if optimiser is not None:
         _load_optimiser(optimiser, tensors)
-    return Progress(**header)
+    return progress
+
+
+MEND = "delete it to train anew, or, if a setting names it, leave that out"
+
+
+def told_by(path: Path) -> dict[str, Any]:
+    """What a checkpoint's header says it was trained on; empty for any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            told = json.loads((file.metadata() or {}).get("facts", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def refuse_other_split(path: Path, told: Mapping[str, Any], facts: Mapping[str, Any]) -> None:

@@ -53,6 +53,7 @@ class Trial:
     """One method on a few drawn scenes; `segmenter` is its first fit."""
 
     def __init__(self, loaded: LoadedMethod, device: torch.device, folder: Path, scenes: Path | None):
+        self.loaded = loaded
         self.method, self.device, self.folder = built(loaded), device, folder
         if scenes is None:
             scenes = folder / "scenes"
@@ -65,7 +66,7 @@ class Trial:
         torch.manual_seed(noise)
         np.random.seed(noise)  # noqa: NPY002  (the global state is what is disturbed)
         random.seed(noise)
-        known = facts(self.method.supervision, self.split, self.dataset, self.split.names)
+        known = facts(self.loaded, self.method.supervision, self.split, self.dataset, self.split.names)
         job = Job(self.device, 0, self.folder / place, facts=known)
         job.folder.mkdir(exist_ok=True)
         with locked(*self.dataset.protected):

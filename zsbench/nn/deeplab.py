@@ -184,12 +184,6 @@ class SegmentationNet(nn.Module):
     def forward(self, images_B3HW: Tensor) -> Tensor:
         return cast(Tensor, self.classify(self.encoder(images_B3HW)))
 
-    def groups(self) -> dict[str, list[nn.Parameter]]:
-        """ "backbone" (may be empty) and "head", all else: ZS3Net trains the head at ten times the backbone's rate."""
-        backbone = [] if self.encoder.backbone is None else list(self.encoder.backbone.parameters())
-        slow = {id(p) for p in backbone}
-        return {"backbone": backbone, "head": [p for p in self.parameters() if id(p) not in slow]}
-
 
 def build_encoder(name: str, pretrained: str = "", *, width: int | None = None) -> Encoder:
     """`small`, `resnet50` or `resnet101`, of 96 or 256 features unless `width` says otherwise.

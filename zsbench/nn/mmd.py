@@ -24,6 +24,7 @@ from zsbench.nn.precision import full_precision
 Sizes = tuple[int, int, int]  # B, M, N
 
 BANDWIDTHS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)  # variances s, in squared feature units, as published
+WHOLE = 1e-9  # how near to a whole number a ratio of bandwidths counts as one
 EPS = 1e-9  # under the root, whose slope is infinite at 0; the published code gives nan there
 
 
@@ -168,9 +169,9 @@ def _power_sums(x: Tensor, powers: list[float], slopes: bool) -> tuple[Tensor, T
             else:
                 total.addcmul_(*factors, value=power**order)
 
-    whole = [round(p) for p in powers if abs(p - round(p)) < 1e-9]
+    whole = [round(p) for p in powers if abs(p - round(p)) < WHOLE]
     for power in powers:
-        if round(power) not in whole:
+        if abs(power - round(power)) >= WHOLE:
             add(power, x**power)
     floor = x.new_full((), _floor(x))
     lower_bits: list[tuple[Tensor, ...]] = [()] * len(whole)  # of each power, x^(the bits below the present one)

@@ -25,7 +25,7 @@ from zsbench.errors import UserError
 from zsbench.method import Job, Round
 from zsbench.nn.deeplab import SegmentationNet, build_encoder
 from zsbench.sampling import Sampler
-from zsbench.stages import shared_stage
+from zsbench.stages import note_file, shared_stage
 from zsbench.training import Recipe, load_checkpoint, train
 
 FILL = 0.5  # grey beyond the border of a picture
@@ -144,7 +144,8 @@ class Stage1:
                 raise UserError(
                     f"stage1 = {self.file}: no such file; a checkpoint lies in OUT/stages/segmentation-KEY/"
                 )
-            load_checkpoint(Path(self.file), learner, facts=job.facts)
+            progress = load_checkpoint(Path(self.file), learner, facts=job.facts, whole=True)
+            note_file(job, "segmentation", Path(self.file), vars(progress))
             return learner.net.to(job.device).eval()
         settings = {k: v for k, v in asdict(self).items() if k != "file"}
         with shared_stage(job, "segmentation", settings) as own:

@@ -172,7 +172,7 @@ class SynthesisBatches:
             return torch.from_numpy(drawn[first:last])
         renamed = self.layout == "seen-relabelled"
         maps = self._renamed(labels_BHW.cpu(), rows, random) if renamed else self._masks(number, rows)
-        side = -(-self.labelled.crops.size // STRIDE)
+        side = -(-self.labelled.crops.size // Encoder.stride)
         return at_grid(maps, (side, side))
 
     def _masks(self, number: int, rows: slice) -> Tensor:
@@ -194,6 +194,3 @@ class SynthesisBatches:
         if self.background is not None:
             tables[:, self.background] = self.background
         return torch.from_numpy(tables[rows]).gather(1, labels_BHW.flatten(1)).view_as(labels_BHW)
-
-
-STRIDE = 4  # of the features of every encoder here
