@@ -9,7 +9,7 @@ docs/methods/spnet.md has the equations, the options and what to expect.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +24,6 @@ from zsbench.calibration import Calibration, Contest, CurveCounts
 from zsbench.data.view import Items, TrainView
 from zsbench.errors import UserError, unknown
 from zsbench.method import Departure, Job
-from zsbench.nn.deeplab import corpus_of
 from zsbench.nn.projection import ProjectionSegmenter
 from zsbench.supervision import Supervision
 
@@ -51,15 +50,7 @@ class SPNetC(SPNet):
 
     @property
     def supervision(self) -> Supervision:
-        return Supervision(
-            masks="seen",
-            backbone=f"{self.encoder}, {self.pretrained or 'random init'}",
-            backbone_corpus=corpus_of(self.pretrained),
-            vectors=self.vectors,
-            vector_names=self.vector_names,
-            unseen_names="evaluation",
-            tuned_on="gamma: validation classes taken from the seen ones",
-        )
+        return replace(super().supervision, tuned_on="gamma: validation classes taken from the seen ones")
 
     def fit(self, data: TrainView, job: Job) -> ProjectionSegmenter:
         gamma, facts = self._choose(data, job)

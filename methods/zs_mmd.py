@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -87,17 +87,9 @@ class ZsMmd(ZS3Net):
 
     @property
     def supervision(self) -> Supervision:
-        return Supervision(
-            masks="seen",
-            layout="unseen" if self.layout == "gt-masks" else "none",
-            unlabelled="train" if self.transductive or self.self_training else "none",
-            backbone=self.start,
-            backbone_corpus=self.corpus,
-            vectors=self.vectors,
-            vector_names=self.vector_names,
-            unseen_names="training",
-            tuned_on=f"{TUNED}; reject: {REJECT_ON}",
-        )
+        looks = self.transductive or self.self_training
+        tuned = f"{TUNED}; reject: {REJECT_ON}"
+        return replace(super().supervision, unlabelled="train" if looks else "none", tuned_on=tuned)
 
     @property
     def transductive(self) -> bool:

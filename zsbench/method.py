@@ -149,7 +149,7 @@ def _info(path: Path) -> MethodInfo:
     except SyntaxError as error:
         return MethodInfo(_spelled(path), f"cannot be read: {error}", "", path)
     title = (ast.get_docstring(tree) or "").partition("\n")[0].rstrip(".")
-    return MethodInfo(_spelled(path), title, _needs(tree), path)
+    return MethodInfo(_spelled(path), title, _needs(tree) or _parents_needs(tree, path.parent), path)
 
 
 def _spelled(path: Path) -> str:
@@ -163,6 +163,14 @@ def _needs(tree: ast.Module) -> str:
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Supervision"]
     asked = {k.arg for call in calls for k in call.keywords if not _is_nothing(k.value)}
     return ", ".join(text for field, text in words.items() if field in asked)
+
+
+def _parents_needs(tree: ast.Module, folder: Path) -> str:
+    """The same of the method that a file without a `Supervision(...)` of its own is built on."""
+    sources = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    parents = [folder / f"{name.rpartition('.')[2]}.py" for name in sources if name.startswith("zsbench.methods.")]
+    found = [_needs(ast.parse(path.read_text(encoding="utf-8"))) for path in parents if path.is_file()]
+    return next(filter(None, found), "")
 
 
 def _is_nothing(value: ast.expr) -> bool:
