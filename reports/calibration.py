@@ -22,22 +22,26 @@ class Curve:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """Those with the gammas of the first that has some."""
-        found = [run for run in self.group.runs if run.get("calibration.gammas")]
-        return [run for run in found if run.get("calibration.gammas") == found[0].get("calibration.gammas")]
+        return [run for run in self.group.runs if run.get("calibration.gammas")]
 
     @cached_property
     def rows(self) -> list[list[Row]]:
-        return [gamma_rows(run) for run in self.runs]
+        """At the gammas that all runs have: a run's own, chosen by itself, is often its alone."""
+        shared = set.intersection(*(set(run.get("calibration.gammas")) for run in self.runs))
+        return [[row for row in gamma_rows(run) if row["gamma"] in shared] for run in self.runs]
 
     @property
     def gammas(self) -> list[float]:
         return [row["gamma"] for row in self.rows[0]]
 
     @property
-    def gamma(self) -> float:
-        """The one its scores were made with."""
-        return float(self.runs[0].get("calibration.gamma"))
+    def own_gammas(self) -> list[float]:
+        """Those its scores were made with, ascending; more than one where every run chose its own."""
+        return sorted({float(run.get("calibration.gamma")) for run in self.runs})
+
+    @property
+    def gamma(self) -> str:
+        return ", ".join(f"{gamma:.5g}" for gamma in self.own_gammas)
 
     @property
     def area(self) -> Score:

@@ -72,9 +72,10 @@ def rounds(course: Course, name: str) -> Markup:
 def over_gamma(curve: Curve, name: str) -> Markup:
     """Seen, unseen and harmonic mIoU over gamma; the dashed upright is the run's own gamma."""
     columns = [column for column in PARTS if column != "unseen_only_miou"]
-    said = f"{curve.group.title}: seen, unseen and harmonic mIoU over gamma, own gamma {curve.gamma:g}"
+    said = f"{curve.group.title}: seen, unseen and harmonic mIoU over gamma, own gamma {curve.gamma}"
     with drawing(name, said, 380, 220, (38, 8, 76, 38)) as made:
-        made.axes.axvline(curve.gamma, color=INK, linewidth=1, linestyle=(0, (3, 2)))
+        for gamma in curve.own_gammas:
+            made.axes.axvline(gamma, color=INK, linewidth=1, linestyle=(0, (3, 2)))
         ends: dict[str, tuple[float, float]] = {}
         for column in columns:
             for line in curve.seeds(column) if len(curve.runs) > 1 else ():

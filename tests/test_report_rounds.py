@@ -119,12 +119,16 @@ def test_mean_curves_skip_gammas_that_a_seed_lacks(tmp_path: Path) -> None:
     assert mean[7] == pytest.approx(sum(column) / 3, abs=1e-6)
 
 
-def test_seeds_with_other_gammas_stay_out_of_the_mean(tmp_path: Path) -> None:
+def test_seeds_with_other_gammas_meet_where_both_have_one(tmp_path: Path) -> None:
     write_run(tmp_path / "runs", gamma=0.0, **GENERATIVE)
     other = {"gammas": [0.0], "seen": [0.4], "unseen": [0.2], "harmonic": [0.27], "area": None, "gamma": 0.0}
     edit(write_run(tmp_path / "runs", seed=1, gamma=0.0, **GENERATIVE), calibration=other)
     [curve] = curves(boards(read_runs([tmp_path / "runs"])[0])[0])
-    assert len(curve.group.runs) == 2 and len(curve.runs) == 1
+    assert len(curve.runs) == 2 and curve.gammas == [0.0]
+    at_zero = read_runs([tmp_path / "runs"])[0][0].record["calibration"]
+    seen = [run.record["calibration"]["seen"][0] for run in curve.runs]
+    assert 0.4 in seen and at_zero["gammas"][0] == 0
+    assert curve.mean("all_seen_miou") == [pytest.approx(sum(seen) / 2)]
     assert report(tmp_path)[0].runs == 2
 
 
