@@ -302,9 +302,11 @@ def test_a_job_knows_what_it_trains_on(vectored: Callable[..., Run], dataset: Vo
     assert runner.execute(vectored("voc_k2")).status == "done"
     job = sys.modules["zsbench_method_vectored"].JOBS[-1]
     assert job.stages == tmp_path / "runs/stages" and job.folder.parent.parent == tmp_path / "runs"
-    assert job.facts == {
+    source = sys.modules["zsbench_method_vectored"].__file__
+    assert source is not None and job.facts == {
         "split": "voc_k2", "split_fingerprint": split.fingerprint, "seen": list(split.seen),
-        "unseen": list(split.unseen), "data": dataset.origin.fingerprint, "data_kind": "drawn",
+        "data": dataset.origin.fingerprint, "data_kind": "drawn", "backbone_corpus": "nothing",
+        "outside": hashlib.sha256(Path(source).read_bytes()).hexdigest(),
     }  # fmt: skip
 
 
