@@ -64,7 +64,9 @@ def main() -> None:
     out = given.out / f"mmd_{device.type}.json"
     write_json(out, result)
     step, value = result["ratio_step"], result["ratio_forward"]
-    print(f"MMD with its gradient costs {step:.2f} x a matrix product with its own, {CLASSES} classes at once (claim: {CLAIM} x)")
+    print(
+        f"MMD with its gradient costs {step:.2f} x a matrix product with its own, {CLASSES} classes at once (claim: {CLAIM} x)"
+    )
     print(f"the value alone {value:.2f} x the product alone (no claim)")
     print(out)
     sys.exit(step > CLAIM)
