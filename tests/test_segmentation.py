@@ -12,7 +12,7 @@ import generative as made
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zsbench.data.dataset import IGNORED
 from zsbench.data.view import Items, guarded_view
@@ -31,7 +31,7 @@ from zsbench.nn.segmentation import (
 from zsbench.sampling import Sampler
 from zsbench.split import load_split
 from zsbench.supervision import Supervision
-from zsbench.training import Recipe
+from zsbench.training import Recipe, train
 
 WILD = Crops(32, (0.5, 2.0))
 
@@ -244,6 +244,43 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         (curves,) = (tmp_path / name / "stages").glob("*/curves.jsonl")
         losses.append([json.loads(line)["loss"] for line in curves.read_text().splitlines()])
     assert losses[0] == pytest.approx(losses[1], abs=1e-4) and len(losses[0]) == 2
+
+
+class Statistics(nn.Module):
+    """Batch statistics are all it gathers beside one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, rows: Tensor) -> dict[str, Tensor]:
+        return {"loss": self.norm(rows).square().mean()}
+
+    def after_step(self, step: int, steps: int) -> None:
+        pass
+
+
+def _gathers(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    where = f"file://{folder}/meeting"
+    torch.distributed.init_process_group("gloo", init_method=where, rank=rank, world_size=2)
+    learner = Statistics()
+    train(learner, lambda number, rows: torch.arange(8.0)[rows, None], Recipe(2, 8, 1e-3), made.job(Path(folder)))
+    (Path(folder) / f"mean-{rank}").write_text(str(float(learner.norm.running_mean)))  # type: ignore[arg-type]
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_end_with_the_same_batch_statistics(tmp_path: Path) -> None:
+    """Each has seen other rows; a later stage would start from two networks."""
+    context = multiprocessing.get_context("fork")
+    both = [context.Process(target=_gathers, args=(rank, str(tmp_path))) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(60)
+        assert process.exitcode == 0
+    means = [float((tmp_path / f"mean-{rank}").read_text()) for rank in range(2)]
+    assert means[0] == means[1] > 0
 
 
 # The segmenter
