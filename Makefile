@@ -12,7 +12,7 @@
 PYTHON  ?=
 VENV    ?= .venv
 TESTS   ?=
-TRAINED := bench/vilseg_scenes.py bench/generative_scenes.py
+TRAINED := bench/vilseg_scenes.py bench/generative_scenes.py bench/clip_scenes.py
 BENCHES ?= $(filter-out $(TRAINED),$(sort $(wildcard bench/*.py)))
 
 BIN     := $(VENV)/bin

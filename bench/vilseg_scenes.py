@@ -85,7 +85,7 @@ def run(name: str, seed: int, runs: Path) -> dict[str, Any]:
 def row(records: list[dict[str, Any]]) -> dict[str, Any]:
     """Scores of every seed and their mean, with what a step saw of the projection's collapse."""
     scores = {column: [round(pick(r["scores"]), 4) for r in records] for column, pick in COLUMNS.items()}
-    last = [r["training"]["stages"]["train"]["last"] for r in records]
+    last = [r["stages"][0]["last"] for r in records]
     return {
         "mean": {column: round(statistics.mean(values), 4) for column, values in scores.items()},
         "seeds": scores,

@@ -13,12 +13,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsbench.config import refuse_below
@@ -26,11 +25,26 @@ from zsbench.data.view import Items, TrainView
 from zsbench.errors import UserError
 from zsbench.method import Departure, Job, Regions
 from zsbench.nn import clip
+from zsbench.nn.attention import Attention
 from zsbench.nn.clustering import joint, mutual_information_loss, name_regions, pool_regions, segment, undo_flip
-from zsbench.nn.losses import Centre, DistillationHead, contrastive, distill, ema_update, literal, meters, momentum_at
+from zsbench.nn.dense import dense, require_rule
+from zsbench.nn.losses import (
+    Centre,
+    DistillationHead,
+    caption_id,
+    contrastive,
+    distill,
+    ema_update,
+    literal,
+    meters,
+    momentum_at,
+)
 from zsbench.nn.selftraining import pixel_loss, pseudo_labels
-from zsbench.nn.views import ViewRecipe, make_views
+from zsbench.nn.views import ViewRecipe, make_views, square
+from zsbench.nn.windows import resized
+from zsbench.nn.wording import sha256
 from zsbench.sampling import Sampler
+from zsbench.stages import shared_stage
 from zsbench.supervision import Supervision
 from zsbench.training import Recipe, train
 
@@ -116,7 +130,7 @@ class VilSeg:
         return Supervision(
             captions=True,
             backbone=f"{self.encoder}, {self.pretrained or 'random init'}",
-            backbone_corpus=clip.corpus_of(self.pretrained),
+            backbone_corpus=clip.corpus_of(self.pretrained, self.encoder),
             unlabelled="train" if self.self_training else "none",
             unseen_names="training" if self.self_training else "evaluation",
             tuned_on="nothing; on drawn scenes, steps, batch and encoder were sized for time on two CPU cores",
@@ -138,16 +152,24 @@ class VilSeg:
         )
 
     def fit(self, data: TrainView, job: Job) -> VilSegSegmenter:
-        assert data.captions is not None  # the guard refuses to run without
-        torch.manual_seed(job.seed)
-        towers = clip.build(self.encoder, self.pretrained)
-        net = VilSegNet(self, towers)
-        sampler = Sampler(data.captions.size, self.batch // self.accumulate, job.seed)
-        batches = CaptionBatches(self, data.captions, sampler, towers, job)
-        train(net, batches, self.recipe(), job, in_order=data.captions.size is None)
+        net = self.trained(data, job)
         for number in range(self.self_training):
             self._self_train(net, data, job, number + 1)
         return VilSegSegmenter(self, net.eval(), job)
+
+    def trained(self, data: TrainView, job: Job) -> VilSegNet:
+        """The network after the three losses, trained once for every run that asks for the same (K-means, "+ST")."""
+        assert data.captions is not None  # the guard refuses to run without
+        torch.manual_seed(job.seed)
+        towers = clip.build(self.encoder, self.pretrained)
+        require_rule(towers.model.visual, Attention(), self.encoder)
+        net = VilSegNet(self, towers)
+        sampler = Sampler(data.captions.size, self.batch // self.accumulate, job.seed)
+        settings = {f.name: getattr(self, f.name) for f in fields(VilSeg) if f.name not in AFTERWARDS}
+        with shared_stage(job, "vilseg", settings | {"method": SOURCE}) as shared:
+            batches = CaptionBatches(self, data.captions, sampler, towers, shared)
+            train(net, batches, self.recipe(), shared, in_order=data.captions.size is None)
+        return net.to(job.device)
 
     def _self_train(self, net: VilSegNet, data: TrainView, job: Job, number: int) -> None:
         """One round of "+ST": a frozen copy of the model so far labels the training images for its successor."""
@@ -162,6 +184,8 @@ class VilSeg:
 
 
 MAY_BE_ZERO = ("weight_decay", "warmup", "self_training")
+AFTERWARDS = ("prompt", "test_size", "self_training", "st_steps", "st_batch", "st_lr")  # decide nothing of the training
+SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()  # what a shared training was trained by
 
 
 class VilSegNet(nn.Module):
@@ -171,7 +195,7 @@ class VilSegNet(nn.Module):
         super().__init__()
         self.method, self.towers = method, towers
         self.clip = towers.model
-        width = int(self.clip.visual.proj.shape[1])
+        width = towers.width
         self.clusters = nn.Conv2d(width, method.clusters, 1)
         nn.init.normal_(self.clusters.weight, std=0.1)  # the loss is flat at uniform assignments: start away from them
         if method.vision != "none":
@@ -193,11 +217,18 @@ class VilSegNet(nn.Module):
         return {"loss": loss} | out
 
     def encode(self, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """RGB in [0, 1] -> e_v (B, D), e_pxl (B, D, h, w)."""
+        """RGB in [0, 1] -> e_v (B, D), e_pxl (B, D, h, w).
+
+        pool "avg": e_v is the mean of e_pxl, so that pooling a region of all patches gives e_v exactly; "tok": the tower's
+        own image feature (a ViT's class token).
+        """
         return self.dense(self.clip.visual, images_BCHW)
 
     def dense(self, visual: nn.Module, images_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        return clip.dense(visual, clip.normalise(self.towers, images_BCHW), self.method.pool)
+        found = dense(visual, clip.normalise(self.towers, images_BCHW))
+        pooled = found.pooled_BD if self.method.pool == "tok" else found.patches_BDhw.mean((2, 3))
+        assert pooled is not None  # the tower attends as it was trained
+        return pooled, found.patches_BDhw
 
     def cross(self, e_v: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Eq. 3-4, temperature learned, its inverse clamped to 100."""
@@ -265,12 +296,12 @@ class CaptionBatches:
         positions = self.sampler.positions(number)
         pairs = self.captions.fetch(positions[rows])
         recipe = self.method.views()
-        images = torch.stack([_square(image, self.method.view_size) for image, _ in pairs]).to(self.job.device)
+        images = torch.stack([square(image, self.method.view_size) for image, _ in pairs]).to(self.job.device)
         views = make_views(images, recipe, self.job.seed * 1_000_003 + number, rows, len(positions))
         texts = [text for _, text in pairs]
         return views | {
             "tokens": self.towers.tokenizer(texts).to(self.job.device),
-            "caption_ids": torch.tensor([_id(text) for text in texts], device=self.job.device),
+            "caption_ids": torch.tensor([caption_id(text) for text in texts], device=self.job.device),
         }
 
 
@@ -306,27 +337,12 @@ class ImageBatches:
     def __call__(self, number: int, rows: slice) -> dict[str, Any]:
         positions = self.sampler.positions(number)
         chosen = self.images.fetch(positions[rows])
-        images = torch.stack([_square(image, self.method.view_size) for image in chosen]).to(self.job.device)
+        images = torch.stack([square(image, self.method.view_size) for image in chosen]).to(self.job.device)
         recipe = replace(
             self.method.views(), n_local=0, global_scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, colour_global=False
         )
         views = make_views(images, recipe, self.job.seed * 1_000_003 + number, rows, len(positions))
         return {"images": images} | views
-
-
-def _square(image: np.ndarray, size: int) -> Tensor:
-    """(H, W, 3) uint8 -> (3, size, size) in [0, 1]: the central square."""
-    x = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
-    height, width = x.shape[2:]
-    short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    x = x[..., top : top + short, left : left + short]
-    return (x if short == size else F.interpolate(x, size=(size, size), mode="bilinear", antialias=True))[0]
-
-
-def _id(caption: str) -> int:
-    """Equal captions, equal id, in every process."""
-    return int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=7).digest())
 
 
 class VilSegSegmenter:
@@ -341,19 +357,10 @@ class VilSegSegmenter:
     def __call__(self, images_BCHW: Tensor, names: Sequence[str]) -> Regions:
         size = images_BCHW.shape[-2:]
         with torch.autocast(self.job.device.type, torch.bfloat16, enabled=self.job.precision == "bf16"):
-            e_pxl = self.net.encode(self._resized(images_BCHW))[1]
+            e_pxl = self.net.encode(resized(images_BCHW, self.method.test_size, self.net.towers.stride))[1]
             logits_BChw = self.net.clusters(e_pxl)
         regions_BCD, _ = pool_regions(e_pxl, logits_BChw.argmax(1), self.method.clusters)
         return Regions(segment(logits_BChw, (size[0], size[1])), name_regions(regions_BCD, self.text(names)))
-
-    def _resized(self, images_BCHW: Tensor) -> Tensor:
-        """Short side `test_size`, sides rounded to whole patches."""
-        stride, size = self.net.towers.stride, images_BCHW.shape[-2:]
-        scale = self.method.test_size / min(size)
-        target = tuple(max(1, round(side * scale / stride)) * stride for side in size)
-        if target == tuple(size):
-            return images_BCHW
-        return F.interpolate(images_BCHW, size=target, mode="bilinear", antialias=True, align_corners=False)
 
     def text(self, names: Sequence[str]) -> Tensor:
         if self._names != tuple(names):
@@ -377,7 +384,3 @@ class VilSegSegmenter:
                 "at_inference": sum(p.numel() for tower in towers for p in tower.parameters()),
             },
         }
-
-
-def sha256(lines: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal
 
+from .alike import OWN_CAPTIONS, circumstances, corpus_of, gathered, method_of, start_of, vectors_of
 from .read import Run
 from .tables import Row, named, run_row
 
@@ -23,7 +24,7 @@ Tone = Literal["named", "clean", "unknown", "none"]
 WORDS: dict[Tone, str] = {
     "named": "names unseen classes", "clean": "names no unseen class", "unknown": "not scanned", "none": "no captions",
 }  # fmt: skip
-T = TypeVar("T")
+MOST_OF_A_NAME = 40  # letters, where it stands beside a configuration
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,24 @@ class Group:
     @property
     def settings(self) -> str:
         """What the user set, as one line: "clusters=20 vision=none"; empty for the defaults."""
-        return " ".join(f"{name}={_plain(value)}" for name, value in self.first.get("method.config_given", {}).items())
+        return self.settings_but("")
+
+    def settings_but(self, field: str) -> str:
+        """The same line without one field."""
+        given = self.first.get("method.config_given", {})
+        return " ".join(f"{name}={_plain(value)}" for name, value in given.items() if name != field)
 
     @property
     def captions(self) -> str:
         return str(self.first.get("supervision.corpus.name", "none"))
+
+    @property
+    def weights(self) -> str:
+        """What the weights that the method starts from were trained on, in words; empty where nothing or told above."""
+        if self.first.get("method.config.pretrained") == OWN_CAPTIONS:
+            return ""
+        seen = str(self.first.get("supervision.backbone_corpus", ""))
+        return "" if seen == "nothing" else seen
 
     @cached_property
     def tone(self) -> Tone:
@@ -171,13 +185,21 @@ class Board:
             alike = [other for other in self.groups if other.title == group.title]
             if len({other.first.get(name) for other in alike}) > 1:
                 facts.append(f"{title} {str(group.first.get(name, '–'))[:12]}".strip())
-        return facts + self._other_vectors(group)
+        return facts + self._other_weights(group) + self._other_vectors(group)
+
+    def _other_weights(self, group: Group) -> list[str]:
+        """What its weights start from, where others of the method start from something else; own captions say it better."""
+        alike = [other for other in self.groups if other.title == group.title]
+        found = {start for other in alike if (start := start_of(other.first))}
+        own = start_of(group.first)
+        short = own if len(own) <= MOST_OF_A_NAME else f"{own[: MOST_OF_A_NAME - 1]}…"
+        return [f"from {short}"] if len(found) > 1 and own else []
 
     def _other_vectors(self, group: Group) -> list[str]:
         """The class vectors, where groups that look alike in method and settings differ by them."""
         alike = [other for other in self.groups if (other.title, other.settings) == (group.title, group.settings)]
-        found = {_vectors(other.first) for other in alike}
-        source, sha256, _ = _vectors(group.first)
+        found = {vectors_of(other.first) for other in alike}
+        source, sha256, _ = vectors_of(group.first)
         twice = len({other for other in found if other[0] == source}) > 1  # one name, two files
         return [f"vectors {source}{f' ({sha256[:12]})' if twice else ''}"] if len(found) > 1 else []
 
@@ -192,8 +214,7 @@ class Board:
         return [family for family in self.families if len(family.groups) > 1]
 
 
-_VARYING = {"device": "", "precision": "", "zsbench": "zsbench", "method.source_sha256": "source",
-            "supervision.backbone": "from"}  # fmt: skip
+_VARYING = {"device": "", "precision": "", "zsbench": "zsbench", "method.source_sha256": "source"}
 _ORDER: dict[Tone, int] = {"named": 3, "unknown": 2, "clean": 1, "none": 0}
 
 
@@ -228,32 +249,8 @@ def _protocol(run: Run) -> tuple[str, ...]:
     return (*(str(run.get(name)) for name in names), candidates)
 
 
-def method_of(run: Run) -> tuple[str, ...]:
-    config = json.dumps(run.get("method.config", {}), sort_keys=True)
-    return str(run.get("method.name")), str(run.get("method.source_sha256")), config
-
-
-def circumstances(run: Run) -> tuple[str, ...]:
-    """What else can move a score and so keeps two runs out of one mean."""
-    names = ("limit", "data.parts.val.scored", "device", "precision", "zsbench", "supervision.backbone")
-    return (*(str(run.get(name)) for name in names), *_vectors(run))
-
-
-def _vectors(run: Run) -> tuple[str, ...]:
-    return tuple(str(run.get(f"supervision.vectors.{name}", "none")) for name in ("source", "sha256", "dim"))
-
-
 def _configuration(run: Run) -> tuple[str, ...]:
-    corpus = tuple(str(run.get(f"supervision.corpus.{name}")) for name in ("name", "fingerprint", "pairs"))
-    return (*method_of(run), *corpus, *circumstances(run))
-
-
-def gathered(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
-    """Items with equal keys together, in the order of first appearance."""
-    found: dict[Hashable, list[T]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
-    return list(found.values())
+    return (*method_of(run), *corpus_of(run), *circumstances(run))
 
 
 def _plain(value: object) -> str:

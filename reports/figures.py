@@ -53,21 +53,21 @@ def leakage(board: Board, name: str) -> Markup:
     with drawing(name, f"Unseen-only mIoU by training captions. {_aloud(lines)}", WIDE, height, (4, 4, 40, 34)) as made:
         axes, y = made.axes, 0.0
         for family in board.pairs:
-            axes.text(0, y, _short(family.title, 60), weight="bold", va="center")
+            axes.text(0, y, short(family.title, 60), weight="bold", va="center")
             for group in family.groups:
                 y += 1 if group is not family.groups[0] else 0.9
                 _interval_line(axes, y, group)
             y += 0.75
         axes.set_ylim(y - 0.4, -0.3)
         axes.set_yticks([])
-        _per_cent_axis(axes, "unseen-only mIoU, %")
+        per_cent_axis(axes, "unseen-only mIoU, %")
     return made.markup
 
 
 def _interval_line(axes: Axes, y: float, group: Group) -> None:
     score = group.score("unseen_only_miou")
     colour = COLOURS[group.tone]
-    axes.text(0, y - 0.22, f"{_short(group.captions, 40)} ({WORDS[group.tone]})", va="bottom", size=10.5)
+    axes.text(0, y - 0.22, f"{short(group.captions, 40)} ({WORDS[group.tone]})", va="bottom", size=10.5)
     if score.value is None:
         axes.text(1, y, "– no unseen class in the images", va="center", size=10, color=MUTED)
         return
@@ -102,9 +102,9 @@ def class_bars(family: Family, scope: str, kind: str, name: str) -> Markup:
             for place, bar in enumerate(own):
                 offset = (place - (len(own) - 1) / 2) * 0.8 / len(own)
                 _class_bar(made.axes, row + offset, 0.72 / len(own), bar, family.groups[place])
-        made.axes.set_yticks(range(len(bars)), [_short(cls, 16) for cls in bars], color=INK)
+        made.axes.set_yticks(range(len(bars)), [short(cls, 16) for cls in bars], color=INK)
         made.axes.set_ylim(len(bars) - 0.5, -0.5)
-        _per_cent_axis(made.axes, "IoU, %")
+        per_cent_axis(made.axes, "IoU, %")
     return made.markup
 
 
@@ -112,11 +112,11 @@ def class_scores(family: Family, scope: str, kind: str) -> dict[str, list[Bar]]:
     """Class name -> one Bar per group of the family, sorted by the first group's IoU; absent classes last."""
     run = family.groups[0].first
     names = [n for n in run.get(f"scores.{scope}.candidates") if n in set(run.get(f"split.{kind}"))]
-    found = {name: [_bar(group, scope, name) for group in family.groups] for name in names}
+    found = {name: [bar_of(group, scope, name) for group in family.groups] for name in names}
     return dict(sorted(found.items(), key=lambda item: -(item[1][0].value if item[1][0].value is not None else -1)))
 
 
-def _bar(group: Group, scope: str, name: str) -> Bar:
+def bar_of(group: Group, scope: str, name: str) -> Bar:
     entries = [run.record["scores"][scope]["classes"][name].get("iou") for run in group.runs]
     values = [value for value in entries if value is not None]
     return Bar(sum(values) / len(values), min(values), max(values)) if values else Bar(None, None, None)
@@ -213,7 +213,7 @@ def _curve(family: Family, lines: Sequence[tuple[int, list[tuple[float, float]]]
     return made.markup
 
 
-def _per_cent_axis(axes: Axes, label: str) -> None:
+def per_cent_axis(axes: Axes, label: str) -> None:
     axes.set_xlim(0, 100)
     axes.set_xticks(range(0, 101, 25))
     axes.set_xlabel(label, size=10)
@@ -222,6 +222,6 @@ def _per_cent_axis(axes: Axes, label: str) -> None:
     axes.spines["left"].set_color(RULE)
 
 
-def _short(text: str, most: int) -> str:
+def short(text: str, most: int) -> str:
     text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return text if len(text) <= most else text[: most - 1] + "…"

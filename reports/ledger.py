@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .boards import Group
+from .alike import OWN_CAPTIONS
+from .boards import WORDS, Group
 
 
 class Mark(NamedTuple):
@@ -35,7 +36,7 @@ def ledger(group: Group) -> list[Mark]:
             "free" if of["backbone"].endswith("random init") or not of["backbone"] else "used",
             of["backbone"] or "not stated",
         ),
-        _backbone_corpus(of["backbone_corpus"]),
+        _weights(group, of["backbone"], of["backbone_corpus"]),
         Mark("warned" if of["unseen_names"] == "training" else "free", f"at {of['unseen_names'] or 'evaluation'}"),
         Mark("free" if of["tuned_on"] in ("nothing", "") else "used", of["tuned_on"] or "nothing"),
     ]
@@ -56,9 +57,15 @@ def _vectors(group: Group) -> Mark:
     return Mark("warned" if vectors["leaks"] else "used", control or vectors["source"], more)
 
 
-def _backbone_corpus(words: str) -> Mark:
-    state = "free" if words in ("nothing", "") else "warned" if _touches(words) else "used"
-    return Mark(state, words or "not stated")
+def _weights(group: Group, backbone: str, corpus: str) -> Mark:
+    """What the weights saw. Weights made from the run's own captions saw what these say; nobody's word is not "nothing"."""
+    if group.first.get("method.config.pretrained") == OWN_CAPTIONS and group.tone != "none":
+        state = "used" if group.tone == "clean" else "warned"
+        return Mark(state, f"this run's captions: {group.captions}", WORDS[group.tone])
+    if not corpus and backbone and not backbone.endswith("random init"):
+        return Mark("warned", "not stated")
+    state = "free" if corpus in ("nothing", "") else "warned" if _touches(corpus) else "used"
+    return Mark(state, corpus or "not stated")
 
 
 NOT_THERE = re.compile(r"\b(?:no|none|not|without|minus|excluding|except|free of)\b[^.;,:()]*", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Figures of lines: scores over rounds, over gamma, over K, and unseen over seen mIoU.
+"""Figures of lines: scores over rounds, gamma, K and the number of clusters, and unseen over seen mIoU.
 
 Lines are told apart by dash and marker first and by colour last, so that they stay apart in grey, on paper and for
 every eye; colours here mean nothing else. Where lines have fixed names (seen, unseen, …) these stand at the lines' ends,
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
+from .boards import Group, Score
 from .calibration import Curve
+from .clusters import Panel
 from .rounds import Course
 from .svg import ACCENT, INK, MUTED, PAPER, VARIABLES, drawing
 from .sweeps import Line, Sweep
@@ -118,6 +120,37 @@ def over_k(sweep: Sweep, column: str, name: str) -> Markup:
             _whiskered(made.axes, line, column, style, aside)
         _axes(made.axes, "K, number of unseen classes", ks)
     return made.markup
+
+
+def over_clusters(panel: Panel, name: str) -> Markup:
+    """Unseen-only mIoU over the number of clusters: the mean over seeds, and as a band the lowest to the highest."""
+    lines, numbers = panel.lines[:MOST_LINES], panel.numbers
+    said = "; ".join(
+        f"{line.group.title} {', '.join(f'{number}: {points(_only(group).value)}' for number, group in line.points)}"
+        for line in lines
+    )
+    with drawing(name, f"Unseen-only mIoU over the number of clusters. {said}", 380, 250, (38, 8, 52, 38)) as made:
+        level = panel.group.score("chance_miou").value
+        if level is not None:
+            made.axes.axhline(100 * level, color=INK, linewidth=1, linestyle=(0, (3, 2)))
+            outside = made.axes.get_yaxis_transform()
+            made.axes.text(1.02, 100 * level, "chance", transform=outside, va="center", size=9.5, color=MUTED)
+        for line, style in zip(lines, STYLES, strict=False):
+            _banded(made.axes, [(number, _only(group)) for number, group in line.points], style)
+        _axes(made.axes, "number of clusters", numbers)
+    return made.markup
+
+
+def _only(group: Group) -> Score:
+    return group.score("unseen_only_miou")
+
+
+def _banded(axes: Axes, scores: Sequence[tuple[int, Score]], style: Style) -> None:
+    band = [(x, 100 * s.low, 100 * s.high) for x, s in scores if s.low is not None and s.high is not None]
+    if band:
+        xs, lows, highs = zip(*band, strict=True)
+        axes.fill_between(xs, lows, highs, color=style.colour, alpha=0.14, linewidth=0)
+    _line(axes, [(x, score.value) for x, score in scores if score.value is not None], style)
 
 
 def drawn(sweep: Sweep) -> tuple[Line, ...]:

@@ -1,4 +1,4 @@
-"""One self-contained page and four CSV files from folders of run records.
+"""One self-contained page and five CSV files from folders of run records.
 
 Choices: everything is inlined and the page's content policy forbids any request; text from outside (names, titles,
 captions) is escaped by the templates, always; no clock and no absolute path is printed, so equal inputs give equal
@@ -22,18 +22,21 @@ from markupsafe import Markup
 
 from zsbench.atomic import write_text
 
+from .ablation_rows import ablation_csv
+from .ablation_view import MOST_DRAWN
 from .boards import Group, boards
 from .ledger import COLUMNS, ledger
 from .lines import MOST_LINES, swatch
 from .read import LeftOut, Run, read_runs
 from .series import calibration_csv, rounds_csv
-from .tables import DIGITS, classes_csv, runs_csv
+from .side_by_side import swatch as look
+from .tables import DIGITS, attention_of, classes_csv, prompts_of, runs_csv
 from .terminal import summary
 from .verdict import points, signed
 from .views import sweep_views, views_of
 
 PAGE, RUNS, CLASSES = "report.html", "runs.csv", "classes.csv"
-ROUNDS, CALIBRATION = "rounds.csv", "calibration.csv"
+ROUNDS, CALIBRATION, ABLATION = "rounds.csv", "calibration.csv", "ablation.csv"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class ReportSummary:
     classes_csv: Path
     rounds_csv: Path
     calibration_csv: Path
+    ablation_csv: Path
     runs: int
     left_out: tuple[LeftOut, ...]
     text: str  # the one-screen summary for a terminal
@@ -59,14 +63,15 @@ def write_report(roots: Sequence[Path], out: Path) -> ReportSummary:
     runs, left = read_runs(roots)
     for item in left:
         print(f"left out: {item.place}: {item.why}", file=sys.stderr)
-    tables = {RUNS: runs_csv, CLASSES: classes_csv, ROUNDS: rounds_csv, CALIBRATION: calibration_csv}
+    tables = {RUNS: runs_csv, CLASSES: classes_csv, ROUNDS: rounds_csv, CALIBRATION: calibration_csv,
+              ABLATION: ablation_csv}  # fmt: skip
     for name, table in tables.items():
         write_text(out / name, table(runs))
     write_text(out / PAGE, render(runs, left))  # last: a page always has its numbers beside it
     text = f"{summary(boards(runs))}\n\n{'   '.join(str(out / name) for name in (PAGE, *tables))}"
     return ReportSummary(
-        out / PAGE, out / RUNS, out / CLASSES, out / ROUNDS, out / CALIBRATION, len(runs), tuple(left), text
-    )
+        out / PAGE, out / RUNS, out / CLASSES, out / ROUNDS, out / CALIBRATION, out / ABLATION, len(runs), tuple(left), text
+    )  # fmt: skip
 
 
 def render(runs: Sequence[Run], left: Sequence[LeftOut]) -> str:
@@ -78,7 +83,7 @@ def render(runs: Sequence[Run], left: Sequence[LeftOut]) -> str:
     return _environment().get_template("page.html").render(
         style=Markup(style), script=Markup(script), policy=_policy(style, script), views=views, sweeps=swept,
         swept={board for item in swept for board in item.sweep.boards}, ledger_columns=COLUMNS, most_lines=MOST_LINES,
-        kinds={kind: own for kind, own in kinds.items() if own}, left=left, runs=runs,
+        most_drawn=MOST_DRAWN, kinds={kind: own for kind, own in kinds.items() if own}, left=left, runs=runs,
     )  # fmt: skip
 
 
@@ -104,8 +109,9 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "points": points, "exact": _exact, "ledger": ledger, "number": _number, "seconds": _seconds, "bytes": _bytes,
-        "value": _value, "signed": signed, "whole": _whole, "swatch": swatch, "one": lambda run: Group((run,)),
-        "facts": lambda group, board: board.apart(group),
+        "value": _value, "signed": signed, "whole": _whole, "tenths": _tenths, "millions": _millions,
+        "swatch": swatch, "look": look, "prompts": prompts_of, "attention": attention_of,
+        "one": lambda run: Group((run,)), "facts": lambda group, board: board.apart(group),
     }  # fmt: skip
     return environment
 
@@ -126,6 +132,16 @@ def _number(value: float | None) -> str:
 def _whole(value: float) -> str:
     """A count, or the mean of counts over seeds."""
     return f"{value:,.0f}"
+
+
+def _tenths(value: float) -> str:
+    """A rate."""
+    return f"{value:,.1f}"
+
+
+def _millions(value: float) -> str:
+    """A count of parameters as papers print it."""
+    return f"{value / 1e6:.2f} M"
 
 
 def _seconds(value: float | None) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from .boards import Board, Group, Score, gathered, score_of
+from .alike import gathered
+from .boards import Board, Group, Score, score_of
 from .series import round_rows
 from .tables import Row
 

@@ -63,6 +63,8 @@ CALIBRATION = {"gammas": [NUMBER], "seen": [Maybe(Fraction)], "unseen": [Maybe(F
                "harmonic": [Maybe(Fraction)], "area?": Maybe(Fraction), "gamma": NUMBER}  # fmt: skip
 STAGE = {"name": str, "key": str, "seconds?": Maybe(NUMBER), "steps?": Maybe(Count), "images?": Maybe(Count),
          "images_per_second?": Maybe(NUMBER), "shared?": bool}  # fmt: skip
+PROMPTS = {"template?": object, "templates?": Maybe([str]), "words?": Maybe(Each([str])), "rule?": Maybe(str),
+           "prompts?": Maybe([str]), "count?": Maybe(Count), "sha256?": Maybe(str)}  # fmt: skip
 PICTURE = {"key": str, "rule": str, "score?": Maybe(NUMBER), "photo": str, "truth": str, "prediction": str,
            "colours?": Maybe(Each(str)), "labels?": Maybe({"truth?": [str], "prediction?": [str]})}  # fmt: skip
 
@@ -70,7 +72,7 @@ RECORD: dict[str, Any] = {
     "schema": int, "status": str, "key": str, "zsbench?": str, "command?": str, "started?": str, "finished?": str,
     "method": {"name": str, "title": str, "source_sha256?": Maybe(str), "config_given?": dict, "config?": dict,
                "departures?": [{"field": str, "paper?": object, "value?": object, "reason?": str}],
-               "parameters?": Maybe({"trainable?": Maybe(Count), "total?": Maybe(Count)})},
+               "parameters?": Maybe({"trainable?": Maybe(Count), "total?": Maybe(Count), "at_inference?": Maybe(Count)})},
     "split": {"name": str, "dataset?": str, "title": str, "source?": str, "seen": [str], "unseen": [str],
               "background": str, "train_policy?": str, "fingerprint": str},
     "data": {"kind": OneOf(("drawn", "real")), "title": str, "fingerprint": str, "notes?": [str],
@@ -78,7 +80,7 @@ RECORD: dict[str, Any] = {
     "limit?": Maybe(Count), "limited": bool, "seed": int,
     "supervision": {"masks?": str, "layout?": str, "captions?": bool, "backbone?": str, "backbone_corpus?": str,
                     "unseen_names?": str, "tuned_on?": str, "corpus?": Maybe(CORPUS), "vectors?": Maybe(VECTORS)},
-    "prompts?": Maybe(dict), "chosen?": Maybe(dict), "device?": str, "precision?": str, "environment?": Maybe(dict),
+    "prompts?": Maybe(PROMPTS), "chosen?": Maybe(dict), "device?": str, "precision?": str, "environment?": Maybe(dict),
     "seconds?": Maybe(Each(Maybe(NUMBER))), "peak_memory_bytes?": Maybe(Each(Maybe(NUMBER))),
     "images_per_second?": Maybe(Each(Maybe(NUMBER))),
     "scores": {

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .boards import Board, Group, circumstances, gathered, method_of
+from .alike import circumstances, gathered, method_of
+from .boards import Board, Group
 
 
 class Point(NamedTuple):

@@ -95,6 +95,13 @@ COLUMNS: dict[str, Callable[[Run], Any]] = {
     "calibration_gamma": _at("calibration.gamma"),
     "calibration_area": _at("calibration.area"),
     "stage": lambda run: next((stage["key"] for stage in run.get("stages", []) if stage.get("shared")), None),
+    "weights": _at("supervision.backbone"),
+    "weights_corpus": _at("supervision.backbone_corpus"),
+    "attention": lambda run: attention_of(run),
+    "prompts": lambda run: prompts_of(run)[0],
+    "prompts_sha256": _at("prompts.sha256"),
+    "parameters_at_inference": _at("method.parameters.at_inference"),
+    "images_per_second": _at("images_per_second.evaluate"),
     "device": _at("device"),
     "precision": _at("precision"),
     "seconds_fit": _at("seconds.fit"),
@@ -120,6 +127,19 @@ def named(run: Run) -> int | None:
     counts = run.get("supervision.corpus.unseen_named")
     together = run.get("supervision.corpus.unseen_pairs")
     return together if together is not None or counts is None else sum(counts.values())
+
+
+def attention_of(run: Run) -> str | None:
+    """The rule of CLIP's last attention; None where the features come from an encoder that has none."""
+    rule = run.get("method.config.attention")
+    return None if rule is None or run.get("method.config.features") == "vilseg" else str(rule)
+
+
+def prompts_of(run: Run) -> tuple[str | None, int | None]:
+    """(the sentence that class names are put in, or how many there are; how many prompts came of it)."""
+    listed = run.get("prompts.templates", [])
+    template = run.get("prompts.template") if len(listed) < 2 else f"{len(listed)} templates"
+    return template and str(template), run.get("prompts.count") or len(run.get("prompts.prompts", [])) or None
 
 
 def run_row(run: Run) -> Row:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from .ablation import ablations
 from .boards import WORDS, Board, Group
+from .ordering import lines
 from .rounds import Course, courses
 from .verdict import points, signed, spread, verdict
 
@@ -36,6 +38,7 @@ def _board(board: Board) -> Iterator[str]:
     yield f"  mIoU in %, at the labels' own resolution, background {run.get('split.background')}"
     yield f"  unseen only: {only} names compete; seen, unseen, h: all {every} compete"
     yield from map(_gain, courses(board))
+    yield from lines(ablations(board))
 
 
 def _gain(course: Course) -> str:
@@ -56,6 +59,12 @@ def _name(group: Group) -> str:
     return " ".join(filter(None, (whole if len(whole) <= WIDEST else whole[: WIDEST - 1] + "…", words[2])))
 
 
+def _captions(group: Group) -> str:
+    """With what the weights saw that a method starts from: no captions of its own is not nothing."""
+    own = group.captions if group.tone == "none" else f"{group.captions} ({WORDS[group.tone]})"
+    return f"{own}; weights saw {group.weights}" if group.weights else own
+
+
 def _row(group: Group) -> tuple[str, ...]:
     only = group.score("unseen_only_miou")
     columns = ("chance_miou", "oracle_miou", "all_seen_miou", "all_unseen_miou", "all_harmonic_miou")
@@ -64,5 +73,5 @@ def _row(group: Group) -> tuple[str, ...]:
         points(only.value),
         spread(only),
         *(points(group.score(column).value) for column in columns),
-        group.captions if group.tone == "none" else f"{group.captions} ({WORDS[group.tone]})",
+        _captions(group),
     )

@@ -74,17 +74,16 @@ def _leakage(family: Family, where: str) -> list[str]:
     gap = _miou(leaky) - _miou(other)
     first = (
         f"{where}, {family.title} trained on captions that name the unseen classes ({leaky.captions}) reaches "
-        f"{_told(leaky)} unseen-only mIoU; trained on captions that name none of them "
-        f"({other.captions}) it reaches {_told(other)}, where chance is {_chance(other)}."
+        f"{told(leaky)} unseen-only mIoU; trained on captions that name none of them "
+        f"({other.captions}) it reaches {told(other)}, where chance is {_chance(other)}."
     )
     if gap <= 0:
         return [first, f"Here leakage gained nothing (a difference of {points(gap)} points)."]
     if not _apart(other, leaky):
         return [first, f"Their spreads overlap: {points(gap)} points between them show no difference."]
     share = f" ({_per_cent(leaky.dose)} of them name one)" if leaky.dose else ""
-    close = _at_chance(other)
     runs = "run is" if len(other.runs) == 1 else "runs are"
-    rest = f", and without them the {runs} {close}" if close else ""
+    rest = f", and without them the {runs} no better than chance" if at_chance(other) else ""
     return [first, f"The {points(gap)} points between them are what the leaked captions{share} are worth{rest}."]
 
 
@@ -98,11 +97,14 @@ def _best(scored: list[Group], where: str) -> list[str]:
     best = scored[0]
     who = f"{best.title} {best.settings}".strip()
     field = who if len(scored) == 1 else f"the best of {len(scored)} configurations, {who},"
-    first = f"{where}, {field} reaches {_told(best)} unseen-only mIoU, where chance is {_chance(best)}."
+    first = f"{where}, {field} reaches {told(best)} unseen-only mIoU, where chance is {_chance(best)}."
     harmonic = best.score("all_harmonic_miou")
     second = f"With all names as candidates its harmonic mean of seen and unseen is {points(harmonic.value)}."
     if best.tone == "named":
         second += " Its captions name unseen classes: this is not a zero-shot score."
+    if best.weights:
+        unknown = "; nobody knows whether that names unseen classes" if "unknown" in best.weights.lower() else ""
+        second += f" It starts from weights trained on {best.weights}{unknown}."
     if best.first.get("supervision.vectors.leaks"):
         second += " Its class vectors come from a corpus that holds unseen classes: this is not a zero-shot score."
     if control := best.first.get("supervision.vectors.control"):
@@ -115,18 +117,17 @@ def _limit(group: Group) -> str:
     return f"Limited run: {scored:,} of {listed:,} images; not for ranking."
 
 
-def _told(group: Group) -> str:
+def told(group: Group) -> str:
     score = group.score("unseen_only_miou")
     around = spread(score)
     bracketed = around if around.startswith("[") or not around else f"({around})"
     return f"{points(score.value)} {bracketed}".strip()
 
 
-def _at_chance(group: Group) -> str:
+def at_chance(group: Group) -> bool:
+    """Whether the interval (or the span of seeds) reaches down to chance."""
     score, level = group.score("unseen_only_miou"), group.score("chance_miou").value
-    if score.low is None or score.high is None or level is None or score.low > level:
-        return ""
-    return "no better than chance"
+    return score.low is not None and level is not None and score.low <= level
 
 
 def _miou(group: Group | None) -> float:

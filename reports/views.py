@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from . import figures, lines
+from .ablation_view import AblationView, ablation_view
 from .boards import Board, Family, Group
 from .calibration import Curve, curves
 from .pictures import Card, gallery
@@ -82,6 +83,10 @@ class View:
         groups = [group for family in self.board.families for group in family.groups]
         found = [(group, *gallery(group)) for group in groups[:MOST_GALLERIES]]
         return [item for item in found if item[2]]
+
+    @cached_property
+    def ablation(self) -> AblationView | None:
+        return ablation_view(self.board, self.id)
 
     @cached_property
     def rounds(self) -> list[tuple[Course, Markup]]:

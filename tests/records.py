@@ -49,6 +49,10 @@ VECTORS = {
 }  # fmt: skip
 STAGE = {"name": "segmentation", "key": "5e9a2c3d4f10", "seconds": 61.5, "steps": 900, "images": 1100,
          "images_per_second": 468.3, "shared": True}  # fmt: skip
+VILSEG = {"encoder": "small", "pretrained": "", "clusters": 20, "vision": "dino", "steps": 300, "self_training": 0}
+KMEANS = VILSEG | {"features": "vilseg", "k": 20, "mode": "per-image", "distance": "spherical", "position": 0.0}
+CLIP_SEG = {"encoder": "small-vit", "pretrained": "captions", "attention": "value", "templates": "single", "steps": 400}
+TRAINED_HERE = ("small-vit, random init, then CLIP's loss on the run's captions", "nothing")
 SWEPT = [["cow", "motorbike"], ["aeroplane", "sofa"], ["cat", "tvmonitor"], ["train", "bottle"],
          ["chair", "pottedplant"]]  # fmt: skip
 
@@ -58,6 +62,22 @@ def of_k(k: int) -> dict[str, Any]:
     unseen = [name for pair in SWEPT[: k // 2] for name in pair]
     seen = ["background", *(name for name in [*SEEN, *UNSEEN] if name not in unseen)]
     return {"split": f"voc_k{k}", "unseen": unseen, "seen": seen, "background": "seen", "train_policy": "drop"}
+
+
+def vilseg(**given: Any) -> dict[str, Any]:
+    """Choices of `record` for ViL-Seg with all settings that an ablation looks at."""
+    return {"config": VILSEG, "given": given, "pictures": 0}
+
+
+def kmeans(**given: Any) -> dict[str, Any]:
+    """Choices of `record` for K-means; its config carries every setting of ViL-Seg."""
+    return {"method": "kmeans", "title": "K-means: offline clusters", "config": KMEANS, "given": given, "pictures": 0}
+
+
+def clip_seg(**given: Any) -> dict[str, Any]:
+    """Choices of `record` for CLIP + Seg with a CLIP of the run's own captions."""
+    return {"method": "clip-seg", "title": "CLIP + Seg: dense CLIP features", "config": CLIP_SEG, "given": given,
+            "weights": TRAINED_HERE, "pictures": 0}  # fmt: skip
 
 
 def write_run(root: Path, **choices: Any) -> Path:
@@ -94,13 +114,17 @@ def record(
     seen: list[str] | None = None,
     background: str = "ignore",
     train_policy: str = "mask",
+    config: dict[str, Any] | None = None,
+    weights: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """A record of schema 1 whose unseen-only mIoU is about `level`.
 
-    rounds: how many follow round 0. gamma: with a calibration, that gamma used. vectors: one of VECTORS.
+    rounds: how many follow round 0. gamma: with a calibration, that gamma used. vectors: one of VECTORS. config: settings
+    in place of the three usual ones. weights: (what the backbone starts from, what that was trained on).
     """
     unseen, seen = UNSEEN if unseen is None else unseen, SEEN if seen is None else seen
     new = {"rounds": rounds, "gamma": gamma, "vectors": vectors, "background": background}
+    new |= {"config": config, "weights": weights}
     more = {name: value for name, value in new.items() if value not in (0, None, "ignore")}
     words = json.dumps([method, corpus, seed, kind, limit, given, unseen, split, absent, *([more] if more else [])])
     key = hashlib.sha256(words.encode()).hexdigest()[:12]
@@ -114,11 +138,11 @@ def record(
         "started": "2026-01-05T10:00:00+00:00", "finished": "2026-01-05T10:02:11+00:00",
         "method": {"name": method, "title": title, "source_sha256": hashlib.sha256(method.encode()).hexdigest(),
                    "config_given": given or {},
-                   "config": {"clusters": 25, "vision": "dino", "steps": 600} | (given or {}),
+                   "config": (config or {"clusters": 25, "vision": "dino", "steps": 600}) | (given or {}),
                    "departures": [
                        {"field": "model", "paper": "ViT-B/16", "value": "vit-small-64", "reason": "scenes are 64 px"},
                        {"field": "batch", "paper": 4096, "value": 96, "reason": "two cores"}],
-                   "parameters": {"trainable": 1_204_352, "total": 1_204_352}},
+                   "parameters": {"trainable": 1_204_352, "total": 1_204_352, "at_inference": 1_100_352}},
         "split": {"name": split, "dataset": "voc2012", "title": f"VOC 2012, {len(seen)} seen / {len(unseen)} unseen",
                   "source": "SPNet 2019", "seen": seen, "unseen": unseen, "background": background,
                   "train_policy": train_policy, "fingerprint": "0f0f0f0f0f0f" if split == "voc5" else f"{split:_<12}"},
@@ -127,8 +151,10 @@ def record(
                  "parts": {"train": {"list": "trainaug", "images": 1500, "sha256": "00"},
                            "val": {"list": "val", "images": images, "scored": scored, "sha256": "01"}}},
         "limit": limit, "limited": limit is not None, "seed": seed,
-        "supervision": {"masks": "none", "layout": "none", "captions": corpus is not None, "backbone": "random init",
-                        "backbone_corpus": "nothing", "unseen_names": "evaluation", "tuned_on": "drawn scenes, seed 7",
+        "supervision": {"masks": "none", "layout": "none", "captions": corpus is not None,
+                        "backbone": weights[0] if weights else "random init",
+                        "backbone_corpus": weights[1] if weights else "nothing",
+                        "unseen_names": "evaluation", "tuned_on": "drawn scenes, seed 7",
                         "corpus": CORPORA[corpus] if corpus else None,
                         "vectors": VECTORS[vectors] if vectors else None},
         "prompts": {"template": "a photo of a {}.", "sha256": "ab"}, "device": "cpu", "precision": "fp32",

@@ -19,7 +19,8 @@ from zsbench import evaluation as evaluation_module
 from zsbench.calibration import ABOVE, Calibration, Contest, grid
 from zsbench.data.dataset import IGNORED
 from zsbench.data.voc import VocDataset
-from zsbench.evaluation import ContractError, Evaluation, decide
+from zsbench.deciding import decide
+from zsbench.evaluation import ContractError, Evaluation
 from zsbench.gallery import write_pictures
 from zsbench.method import Regions
 from zsbench.metrics import ConfusionMatrix, harmonic

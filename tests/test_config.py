@@ -11,7 +11,7 @@ import pytest
 from zsbench.config import Configured, configure, describe, parse
 from zsbench.errors import UserError
 from zsbench.method import Departure, LoadedMethod
-from zsbench.session import Settings, settings
+from zsbench.settings import Settings, settings
 from zsbench.supervision import Supervision
 
 

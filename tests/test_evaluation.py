@@ -19,7 +19,8 @@ from zsbench.data.dataset import IGNORED, Origin
 from zsbench.data.universes import VOC_CLASSES
 from zsbench.data.view import to_split_ids
 from zsbench.data.voc import VocDataset
-from zsbench.evaluation import BLOCK, ContractError, Evaluation, count_image, decide, oracle_counts
+from zsbench.deciding import decide, oracle_counts
+from zsbench.evaluation import BLOCK, ContractError, Evaluation, count_image
 from zsbench.image_counts import ImageCounts
 from zsbench.method import Regions
 from zsbench.scoring import summarise

@@ -55,7 +55,7 @@ def kill_when(data: Path, out: Path, reached: Callable[[Path], bool]) -> None:
     process = start(data, out)
     end = time.monotonic() + 240
     while time.monotonic() < end and process.poll() is None:
-        if any(reached(run) for run in out.glob("voc5/*")):
+        if any(reached(place) for place in (*out.glob("voc5/*"), *out.glob("stages/*"))):
             process.send_signal(signal.SIGKILL)
             break
         time.sleep(0.002)
@@ -70,7 +70,7 @@ def steps(run: Path) -> int:
 def test_killed_twice_it_ends_with_an_undisturbed_runs_scores(folder: Path, tmp_path: Path) -> None:
     whole = finish(folder, tmp_path / "whole")
     out = tmp_path / "killed"
-    kill_when(folder, out, lambda run: (run / "train.safetensors").exists() and not (run / "training.json").exists())
+    kill_when(folder, out, lambda at: (at / "train.safetensors").exists() and not (at / "training.json").exists())
     assert not list(out.glob("voc5/*/record.json"))
     kill_when(folder, out, lambda run: (run / "counts/00001.parquet").exists())
     run = next(out.glob("voc5/*"))
@@ -78,7 +78,7 @@ def test_killed_twice_it_ends_with_an_undisturbed_runs_scores(folder: Path, tmp_
     assert 0 < len(done) < 13 and not (run / "record.json").exists()
     killed = finish(folder, out)
     assert killed["scores"] == whole["scores"] and killed["confusion"] == whole["confusion"]
-    assert killed["key"] == whole["key"] and killed["training"]["last"] == whole["training"]["last"]
+    assert killed["key"] == whole["key"] and killed["stages"][0]["last"] == whole["stages"][0]["last"]
     assert not list(run.rglob("*.part")), "a killed write left its temporary file in a finished run"
 
 

@@ -305,7 +305,7 @@ def test_a_job_knows_what_it_trains_on(vectored: Callable[..., Run], dataset: Vo
     source = sys.modules["zsbench_method_vectored"].__file__
     assert source is not None and job.facts == {
         "split": "voc_k2", "split_fingerprint": split.fingerprint, "seen": list(split.seen),
-        "data": dataset.origin.fingerprint, "data_kind": "drawn", "backbone_corpus": "nothing",
+        "data": dataset.origin.fingerprint, "data_kind": "drawn", "backbone_corpus": "nothing", "captions": None,
         "outside": hashlib.sha256(Path(source).read_bytes()).hexdigest(),
     }  # fmt: skip
 

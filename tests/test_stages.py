@@ -81,7 +81,7 @@ def test_a_run_says_which_stages_it_used(tmp_path: Path) -> None:
     told = json.loads((job.folder / "stages.json").read_text())
     assert [f"{entry['name']}-{entry['key']}" for entry in told] != folders(tmp_path / "stages")[:1] and len(told) == 2
     for entry in told:
-        assert set(entry) == {"name", "key", "seconds", "steps", "images", "images_per_second", "shared"}
+        assert set(entry) == {"name", "key", "seconds", "steps", "images", "images_per_second", "shared", "last"}
         assert (entry["name"], entry["steps"], entry["images"], entry["shared"]) == ("line", 3, 6, True)
         assert entry["images_per_second"] == pytest.approx(6 / entry["seconds"])
         about = json.loads((tmp_path / f"stages/line-{entry['key']}/stage.json").read_text())
@@ -398,3 +398,21 @@ def test_a_given_stage_1_keeps_the_mark_of_what_its_encoder_saw(tmp_path: Path) 
     assert "segmentation.safetensors" in method.supervision.backbone
     silent = load_method("zs3net").cls(stage1=str(tmp_path / "none.safetensors"))
     assert silent.supervision.backbone_corpus == "unknown corpus"
+
+
+def test_every_run_has_the_curves_of_its_stages_whoever_trained_them(tmp_path: Path) -> None:
+    first, second = run(tmp_path, "one"), run(tmp_path, "two")
+    for job in (first, second, second):  # the last: a run that goes on
+        stage(job)
+    (trained,) = (tmp_path / "stages").glob("*/curves.jsonl")
+    for job in (first, second):
+        assert (job.folder / "curves.jsonl").read_text() == trained.read_text() != ""
+    told = json.loads((second.folder / "stages.json").read_text())
+    assert round(told[0]["last"]["loss"], 6) == json.loads(trained.read_text().splitlines()[-1])["loss"]
+
+
+def test_other_captions_are_another_stage(tmp_path: Path) -> None:
+    for name, captions in (("one", "aa"), ("two", "bb"), ("three", "aa")):
+        job = run(tmp_path, name)
+        stage(replace(job, facts={**job.facts, "captions": captions}))
+    assert len(folders(tmp_path / "stages")) == 2

@@ -18,6 +18,8 @@ from zsbench.data.view import Items, TrainView
 from zsbench.errors import UserError
 from zsbench.method import Job, Regions, load_method
 from zsbench.nn import clip
+from zsbench.nn.dense import dense
+from zsbench.nn.dense_vit import positions
 from zsbench.nn.selftraining import pixel_loss, pseudo_labels
 from zsbench.sampling import Sampler
 from zsbench.split import load_split
@@ -73,16 +75,22 @@ def test_own_class_token_equals_open_clips(arch: str) -> None:
     towers = clip.build(arch)
     images = torch.rand(2, 3, 224, 224)
     with torch.no_grad():
-        own = clip.dense(towers.model.visual, images, "tok")[0]
+        own = dense(towers.model.visual, images).pooled_BD
         torch.testing.assert_close(own, towers.model.encode_image(images), rtol=1e-4, atol=1e-5)
 
 
 def test_positions_are_untouched_at_the_native_grid_and_resized_elsewhere(parts: Any) -> None:
     visual = network(parts).clip.visual
-    assert clip.positions(visual, (16, 16)) is visual.positional_embedding
-    wide = clip.positions(visual, (16, 24))
+    assert positions(visual, (16, 16)) is visual.positional_embedding
+    wide = positions(visual, (16, 24))
     assert wide.shape == (1 + 16 * 24, visual.positional_embedding.shape[1])
     assert torch.equal(wide[0], visual.positional_embedding[0])
+
+
+def test_a_tower_that_cannot_attend_as_it_was_trained_is_refused_before_training(parts: Any, job: Job) -> None:
+    with pytest.raises(UserError, match="RN50 has no attention rule 'plain'"):
+        method(parts, encoder="RN50").fit(view(), job)
+    assert not list(job.folder.glob("stages/*"))
 
 
 def test_unknown_encoder_gets_the_nearest_name() -> None:
@@ -91,8 +99,8 @@ def test_unknown_encoder_gets_the_nearest_name() -> None:
 
 
 def test_a_tower_without_patches_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match="RN50 is no plain vision transformer"):
-        clip.build("RN50")
+    with pytest.raises(UserError, match="coca_ViT-B-32 cannot segment"):
+        clip.build("coca_ViT-B-32")
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:

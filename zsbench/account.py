@@ -39,7 +39,7 @@ def record_of(
             "source_sha256": run.loaded.source_sha256,
             "config_given": configured.given,
             "config": configured.config,
-            "departures": configured.departures + _background_note(run),
+            "departures": configured.departures + _background_note(run, described.get("background")),
             "parameters": described.get("parameters"),
         },
         "split": split_facts(run.split),
@@ -83,12 +83,16 @@ def with_scan(record: dict[str, Any], corpus: Corpus | None) -> dict[str, Any]:
 OFFICIAL_VAL = {("real", "voc2012"): 1449}
 
 
-def _background_note(run: Run) -> list[dict[str, Any]]:
-    """A method without masks has no notion of background; on a split that scores it, that must be said."""
+def _background_note(run: Run, threshold: str | None) -> list[dict[str, Any]]:
+    """A method without masks has no notion of background; on a split that scores it, that must be said.
+
+    threshold: in the method's words, where it calls background what no name fits.
+    """
     if run.split.background == "ignore" or run.configured.method.supervision.masks == "seen":
         return []
-    reason = "the split scores background as a class; without masks it is only a name like any other: do not compare"
-    return [{"field": "(background)", "paper": None, "value": "named by its prompt", "reason": reason}]
+    said = "a threshold stands for it" if threshold else "it is only a name like any other"
+    reason = f"the split scores background as a class; without masks {said}: do not compare"
+    return [{"field": "(background)", "paper": None, "value": threshold or "named by its prompt", "reason": reason}]
 
 
 def is_limited(run: Run) -> bool:

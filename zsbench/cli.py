@@ -94,7 +94,8 @@ device_option = click.option("--device", type=click.Choice(DEVICES), default="au
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="TOML file with these options: method, split, seed, captions, limit … and a table [set].",
+    help="TOML file with these options: method, split, seed, captions, limit … and a table [set]; for studies a table"
+    " [matrix] of lists, which are all combined, and entries [[run]] with method, set and matrix of their own.",
 )
 @click.option(
     "--captions",
@@ -129,16 +130,23 @@ device_option = click.option("--device", type=click.Choice(DEVICES), default="au
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for runs.  [default: runs]")
 @click.option("--force", is_flag=True, help="Run again although a finished record is there.")
 @click.option("--checkpoint-seconds", type=click.FloatRange(min=0), help="Time between checkpoints.  [default: 30]")
+@click.option(
+    "--cache-features",
+    type=click.FloatRange(min=0),
+    metavar="GB",
+    help="Keep image features of frozen encoders in OUT/features, at most so many GB.  [default: keep none]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON lines.")
 @data_option
 @device_option
 def run(**options: Any) -> None:
     """Train and evaluate methods on splits, one record per run. What is finished is shown, not repeated."""
     from zsbench import session
+    from zsbench.settings import settings
 
-    settings = session.settings(options, Path(options["config"]) if options["config"] else None)
+    chosen = settings(options, Path(options["config"]) if options["config"] else None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # a batch system's goodbye: files close, resume works
-    failed = session.run(settings, shlex.join(["zsbench", *sys.argv[1:]]), print_json=options["as_json"])
+    failed = session.run(chosen, shlex.join(["zsbench", *sys.argv[1:]]), print_json=options["as_json"])
     sys.exit(1 if failed else 0)
 
 

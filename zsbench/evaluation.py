@@ -19,21 +19,23 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from zsbench.atomic import write_json
-from zsbench.calibration import Calibration, Contest
+from zsbench.calibration import ABOVE, Calibration, Contest
 from zsbench.data.dataset import IGNORED, Dataset
 from zsbench.data.guard import admitted, locked
 from zsbench.data.view import to_split_ids
+from zsbench.deciding import Decided, contest, decide_both, oracle_counts, painted
 from zsbench.image_counts import ImageCounts
 from zsbench.method import Regions, Segmenter
-from zsbench.metrics import ConfusionMatrix, Scope
+from zsbench.metrics import Scope
 from zsbench.split import Split
 
 BLOCK = 32  # images per counts file; also the most that one forward pass takes
+LARGEST_PASS = 1 << 23  # pixels of a forward pass: 32 images of 512 x 512, which keep a GPU busy
+PASS_PIXELS = {"cpu": 1 << 19}  # a processor gains nothing from more, and 32 photographs at once take gigabytes
 
 
 class ContractError(RuntimeError):
@@ -98,34 +100,34 @@ class Evaluation:
             scores = self.segment(images)
             for row, key in enumerate(group):
                 truth = self.labels(key)
-                contest = self._contest(scores, row, truth.shape)
-                count_image(counts, key, truth, scores, row, self.split, self._called(contest))
-                if calibration and curve and contest:
-                    curve += calibration.count(truth, contest)
+                decided, leads = self._decided(scores, row, truth.shape)
+                count_image(counts, key, truth, scores, row, self.split, decided)
+                if calibration and curve and leads:
+                    curve += calibration.count(truth, leads)
         if curve:
             curve.write(file.with_suffix(".npz"))
         write_json(file.with_suffix(".json"), {"seconds": time.perf_counter() - start, "images": len(keys)})
         counts.write(file)  # last: a block whose counts are there is whole
 
-    def _contest(self, scores: Tensor | Regions, row: int, size: tuple[int, ...]) -> Contest | None:
+    def _decided(self, scores: Tensor | Regions, row: int, size: tuple[int, ...]) -> tuple[Decided, Contest | None]:
+        """Both scopes of one image, from one upsampling; and the leads, where there is calibration."""
+        seen = len(self.split.seen)
         if self.calibration is None or isinstance(scores, Regions):
-            return None
-        return Contest.of(_resized(scores[row : row + 1], size)[0], len(self.split.seen))
-
-    def _called(self, contest: Contest | None) -> np.ndarray | None:
-        """(H, W) decision over all names where calibration changes it; None: the plain argmax."""
-        gamma = self.calibration.gamma if self.calibration else 0.0
-        return contest.decide(gamma) if contest and gamma else None
+            return decide_both(scores, row, seen, size), None
+        leads = contest(scores, row, seen, size)
+        return Decided(leads.decide(self.calibration.gamma), leads.decide(ABOVE)), leads
 
     def _same_size(self, keys: list[str]) -> Iterator[tuple[list[str], Tensor]]:
-        """Groups of images that stack, in the order of their first member."""
+        """Groups of images that stack and fit in one forward pass, in the order of their first member."""
         with admitted():
             images = {key: self.dataset.image(key) for key in keys}
         order = sorted(keys, key=lambda key: images[key].shape)
-        for _, group in itertools.groupby(order, key=lambda key: images[key].shape):
+        for shape, group in itertools.groupby(order, key=lambda key: images[key].shape):
             same = list(group)
-            stacked = torch.from_numpy(np.stack([images[key] for key in same]))
-            yield same, stacked.to(self.device).permute(0, 3, 1, 2).float() / 255
+            most = max(1, PASS_PIXELS.get(self.device.type, LARGEST_PASS) // (shape[0] * shape[1]))
+            for part in (same[i : i + most] for i in range(0, len(same), most)):
+                stacked = torch.from_numpy(np.stack([images[key] for key in part]))
+                yield part, stacked.to(self.device).permute(0, 3, 1, 2).float() / 255
 
     def labels(self, key: str) -> np.ndarray:
         """(H, W) uint8 split ids."""
@@ -147,9 +149,7 @@ class Evaluation:
             photo = self.dataset.image(key)
         images = torch.from_numpy(photo).to(self.device).permute(2, 0, 1)[None].float() / 255
         truth, scores = self.labels(key), self.segment(images)
-        called = self._called(self._contest(scores, 0, truth.shape))
-        every = range(len(self.split.names))
-        return photo, truth, decide(scores, 0, every, truth.shape) if called is None else called
+        return photo, truth, self._decided(scores, 0, truth.shape)[0].every
 
 
 def _checked(scores: Any, images: Tensor, names: int) -> Tensor | Regions:
@@ -188,63 +188,18 @@ def count_image(
     scores: Tensor | Regions,
     row: int,
     split: Split,
-    called: np.ndarray | None = None,
+    decided: Decided | None = None,
 ) -> None:
-    """Adds one image's pixels to every scope. `called`: the decision over all names where it is not the argmax."""
-    seen = len(split.seen)
+    """Adds one image's pixels to every scope. `decided`: the decisions where they are there already."""
+    seen, names = len(split.seen), len(split.names)
+    decided = decided or decide_both(scores, row, seen, truth.shape)
     unseen_truth = np.where(truth >= seen, truth, np.uint8(IGNORED))
-    cases: list[tuple[Scope, np.ndarray, range]] = [
-        ("unseen", unseen_truth, range(seen, len(split.names))),
-        ("all", truth, range(len(split.names))),
+    regions = painted(scores, row, truth.shape)
+    cases: list[tuple[Scope, Scope, np.ndarray, np.ndarray, range]] = [
+        ("unseen", "oracle-unseen", unseen_truth, decided.unseen, range(seen, names)),
+        ("all", "oracle-all", truth, decided.every, range(names)),
     ]
-    regions = _regions(scores, row, truth.shape)
-    for scope, true, candidates in cases:
-        predicted = called if scope == "all" else None
-        counts.count(key, scope, true, decide(scores, row, candidates, truth.shape) if predicted is None else predicted)
+    for scope, oracle, true, predicted, candidates in cases:
+        counts.count(key, scope, true, predicted)
         if regions is not None:
-            oracle: Scope = "oracle-unseen" if scope == "unseen" else "oracle-all"
             counts.append(key, oracle, oracle_counts(true, regions, candidates))
-
-
-def decide(scores: Tensor | Regions, row: int, candidates: range, size: tuple[int, ...]) -> np.ndarray:
-    """(H, W) uint8 split ids: the best candidate of every pixel of image `row` at label size.
-
-    Dense scores are upsampled before the argmax (bilinear, as in the field), regions are named and then painted.
-    """
-    if isinstance(scores, Regions):
-        regions = _regions(scores, row, size)
-        names = scores.scores_BKN[row][:, candidates.start : candidates.stop].argmax(-1) + candidates.start
-        return names.to(torch.uint8).cpu().numpy()[regions]
-    own = _resized(scores[row : row + 1, candidates.start : candidates.stop], size)
-    return (own[0].argmax(0) + candidates.start).to(torch.uint8).cpu().numpy()
-
-
-def _resized(scores_BNhw: Tensor, size: tuple[int, ...]) -> Tensor:
-    if scores_BNhw.shape[2:] == size:
-        return scores_BNhw
-    return F.interpolate(scores_BNhw.float(), size=size, mode="bilinear", align_corners=False)
-
-
-def _regions(scores: Tensor | Regions, row: int, size: tuple[int, ...]) -> np.ndarray | None:
-    """(H, W) region ids of one image at label size."""
-    if not isinstance(scores, Regions):
-        return None
-    own = scores.map_BHW[row]
-    if own.shape != size:
-        own = F.interpolate(own[None, None].float(), size=size, mode="nearest-exact")[0, 0].long()
-    return own.cpu().numpy()
-
-
-def oracle_counts(truth: np.ndarray, regions: np.ndarray, candidates: range) -> ConfusionMatrix:
-    """Counts when each region of the image gets the name most of its scored pixels carry.
-
-    The best that naming can reach in pixel accuracy, and in practice in mIoU.
-    """
-    scored = truth != IGNORED
-    names, labels = len(candidates), truth[scored].astype(np.int64) - candidates.start
-    pairs = regions[scored].astype(np.int64) * names + labels
-    table = np.bincount(pairs, minlength=names).astype(np.int64)
-    table = np.pad(table, (0, -len(table) % names)).reshape(-1, names)  # (regions, truth)
-    counts = np.zeros((names, names), np.int64)
-    np.add.at(counts.T, table.argmax(1), table)
-    return ConfusionMatrix(counts)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zsbench.data.view import TrainView
+    from zsbench.nn.feature_cache import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Job:
     precision: "fp32" or "bf16" (autocast). save_seconds: time between checkpoints.
     stages: folder of trainings that several methods start from (see `zsbench.stages`); None: below `folder`.
     facts: split and data that this run trains on; they stand in the header of every checkpoint.
+    features: where features of frozen encoders may be kept between runs (`--cache-features`); None: nowhere.
     """
 
     device: torch.device
@@ -46,6 +48,7 @@ class Job:
     save_seconds: float = 30.0
     stages: Path | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    features: FeatureCache | None = None
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,10 @@ class Round:
 class Segmenter(Protocol):
     """Scores for every pixel and every name. Deciding is the harness's: resize, restrict to candidates, argmax.
 
-    Optional: `describe(names) -> dict` for the record (prompts, parameters, and under "chosen" what it chose by itself);
-    `rounds: Sequence[Round]`, the states
-    that led here, the last being this segmenter's own; `gamma: float`, which says that the scores are logits of a softmax
-    over the names and is subtracted from the probabilities of seen names (calibration; 0 leaves them as they are).
+    Optional: `describe(names) -> dict` for the record (prompts, parameters, under "chosen" what it chose by itself, under
+    "background" what it calls so without masks); `rounds: Sequence[Round]`, the states that led here, the last being this
+    segmenter's own; `gamma: float`, which says that the scores are logits of a softmax over the names and is subtracted
+    from the probabilities of seen names (calibration; 0 leaves them as they are).
     """
 
     def __call__(self, images_BCHW: Tensor, names: Sequence[str]) -> Tensor | Regions:
@@ -162,7 +165,14 @@ def _needs(tree: ast.Module) -> str:
              "vectors": "class vectors"}  # fmt: skip
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Supervision"]
     asked = {k.arg for call in calls for k in call.keywords if not _is_nothing(k.value)}
-    return ", ".join(text for field, text in words.items() if field in asked)
+    weights = ["CLIP weights"] if _pretrained(tree) else []
+    return ", ".join([*weights, *(text for field, text in words.items() if field in asked)])
+
+
+def _pretrained(tree: ast.Module) -> bool:
+    """Whether the file's method starts from published weights by default."""
+    fields = (n for n in ast.walk(tree) if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == "pretrained")
+    return any(isinstance(f.value, ast.Constant) and bool(f.value.value) for f in fields)
 
 
 def _parents_needs(tree: ast.Module, folder: Path) -> str:
@@ -175,7 +185,9 @@ def _parents_needs(tree: ast.Module, folder: Path) -> str:
 
 def _is_nothing(value: ast.expr) -> bool:
     """Declared as absent, or only on a condition: then the defaults do without, or `zsbench show` says more."""
-    return isinstance(value, ast.IfExp) or (isinstance(value, ast.Constant) and value.value in (False, "none"))
+    return isinstance(value, ast.IfExp | ast.Compare | ast.Name) or (
+        isinstance(value, ast.Constant) and value.value in (False, "none")
+    )
 
 
 @dataclass(frozen=True)

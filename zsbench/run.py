@@ -24,6 +24,7 @@ from zsbench.split import Split
 from zsbench.supervision import Supervision
 
 if TYPE_CHECKING:
+    from zsbench.data.captions import Captions
     from zsbench.data.vectors import ClassVectors
 
 
@@ -35,6 +36,7 @@ class Plan:
     """What to run, apart from method, split and seed. `captions` None: the data's default corpus.
 
     captions_policy: what is done about captions that name unseen classes; lexicon: a file of words for these.
+    cache_features: GB of encoders' features that may be kept in `out`; it changes no number and is in no key.
     """
 
     dataset: Dataset
@@ -50,6 +52,7 @@ class Plan:
     command: str = ""
     captions_policy: Policy = "as-is"
     lexicon: Path | None = None
+    cache_features: float | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,12 @@ def opened(vectors: ClassVectors) -> ClassVectors:
 
 
 def facts(
-    loaded: LoadedMethod, supervision: Supervision, split: Split, dataset: Dataset, names: Sequence[str]
+    loaded: LoadedMethod,
+    supervision: Supervision,
+    split: Split,
+    dataset: Dataset,
+    names: Sequence[str],
+    captions: Captions | None = None,
 ) -> Facts:
     """What a run trains on, for the header of its checkpoints and the key of its stages. No unseen name: `fit` reads it.
 
@@ -139,6 +147,7 @@ def facts(
         "seen": list(names[: len(split.seen)]),
         "data": dataset.origin.fingerprint,
         "data_kind": dataset.origin.kind,
+        "captions": captions and captions.fingerprint,  # not the name: a file name can spell a class
         "backbone_corpus": supervision.backbone_corpus,
         "outside": None if own else loaded.source_sha256,
     }

@@ -31,6 +31,7 @@ from zsbench.errors import EXPECTED, UserError
 from zsbench.evaluation import Evaluation
 from zsbench.gallery import LAYERS, write_pictures
 from zsbench.method import Job, Segmenter, load_method
+from zsbench.nn.feature_cache import FeatureCache
 from zsbench.record import FILE, read_record, write_record
 from zsbench.rounds import FOLDER as ROUNDS
 from zsbench.rounds import score_rounds
@@ -216,9 +217,12 @@ def _fit(run: Run) -> Segmenter:
 
 def _job(run: Run) -> Job:
     plan = run.plan
-    known = facts(run.loaded, run.configured.method.supervision, run.split, plan.dataset, run.names)
+    captions = run.corpus.captions if run.corpus else None
+    known = facts(run.loaded, run.configured.method.supervision, run.split, plan.dataset, run.names, captions)
     where = (plan.device, run.seed, run.folder, run.precision, plan.save_seconds)
-    return Job(*where, stages=plan.out / "stages", facts=known)
+    limit = plan.cache_features
+    features = FeatureCache(plan.out / "features", round(limit * 1e9)) if limit else None
+    return Job(*where, stages=plan.out / "stages", facts=known, features=features)
 
 
 class Clock:

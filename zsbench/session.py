@@ -1,149 +1,61 @@
-"""What `zsbench run` does: settings from options and a TOML file, one run after the other, and the lines it prints."""
+"""What `zsbench run` does: every run that the settings ask for, one after the other, and the lines it prints."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from zsbench import distributed, runner
 from zsbench.account import is_limited
-from zsbench.config import configure, parse, parse_sets
-from zsbench.corpus import Policy
+from zsbench.config import configure
 from zsbench.data.guard import locked
 from zsbench.data.scenes import cache_folder
 from zsbench.data.voc import VocDataset, open_voc
 from zsbench.device import pick_device
-from zsbench.errors import UserError, unknown
+from zsbench.errors import UserError
 from zsbench.method import load_method
 from zsbench.run import Plan, Run
 from zsbench.runner import Outcome
+from zsbench.settings import Entry, Settings
 from zsbench.split import Split, list_splits, load_split
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything `zsbench run` can be told, by option or in a TOML file."""
-
-    method: tuple[str, ...] = ()
-    split: tuple[str, ...] = ("voc5",)
-    seed: tuple[int, ...] = (0,)
-    set: Mapping[str, Any] = ()  # type: ignore[assignment]
-    data: Path | None = None
-    captions: str | None = None
-    caption_images: Path | None = None
-    captions_policy: Policy = "as-is"
-    lexicon: Path | None = None
-    limit: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    out: Path = Path("runs")
-    force: bool = False
-    checkpoint_seconds: float = 30.0
-
-
-PLURAL = {"methods": "method", "splits": "split", "seeds": "seed"}
-PATHS = ("data", "caption_images", "lexicon", "out")
-LISTS = ("method", "split", "seed")
-RANGES = {"limit": (1, 2**31 - 1), "checkpoint_seconds": (0, 1e9), "seed": (0, 2**31 - 1)}
-TYPES: dict[str, Any] = {
-    "limit": int,
-    "seed": int,
-    "force": bool,
-    "checkpoint_seconds": float,
-    "device": Literal["auto", "cpu", "cuda", "mps"],
-    "precision": Literal["auto", "fp32", "bf16"],
-    "captions_policy": Policy,
-}
-
-
-def settings(options: Mapping[str, Any], file: Path | None) -> Settings:
-    """Options over the file's values over the defaults. Raises UserError for anything the file has that is no option."""
-    told = _from_file(file) if file else {}
-    fields_ = {**dict(told.pop("set", {})), **parse_sets(options["sets"])}
-    for option, value in options.items():
-        name = PLURAL.get(option, option)
-        given = value is not None and value is not False and value != () and (name, value) != ("device", "auto")
-        if given and name in {f.name for f in fields(Settings)}:
-            told[name] = value
-    chosen = Settings(**told | {"set": fields_})
-    if not chosen.method:
-        raise UserError("which method? Name one with --method, e.g. --method vilseg.  All methods: zsbench list")
-    return chosen
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no config file at {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from error
-    known = [f.name for f in fields(Settings)]
-    for name, value in told.items():
-        if name not in known:
-            raise unknown("option", name, known)
-        told[name] = _value(path, name, value)
-    return told
-
-
-def _value(path: Path, name: str, value: Any) -> Any:
-    """A file's value as the option's type."""
-    if name == "set":
-        if not isinstance(value, dict):
-            raise UserError(f"{path}: [set] must be a table of fields")
-        return value
-    if name in LISTS:
-        return tuple(_scalar(path, name, item) for item in (value if isinstance(value, list) else [value]))
-    text = _scalar(path, name, value)
-    if name == "captions" and (path.parent / text).exists():
-        return str(path.parent / text)
-    return path.parent / text if name in PATHS else text
-
-
-def _scalar(path: Path, name: str, value: Any) -> Any:
-    if name not in TYPES and not isinstance(value, str):
-        raise UserError(f"{path}: {name} = {value!r}: text was expected")
-    try:
-        parsed = parse(value, TYPES.get(name, str), name)
-    except UserError as fault:
-        raise UserError(f"{path}: {fault}") from None
-    low, high = RANGES.get(name, (None, None))
-    if low is not None and not low <= parsed <= high:
-        raise UserError(f"{path}: {name} = {parsed}: a number from {low} to {high} was expected")
-    return parsed
+from zsbench.study import Request, check_captions, requests, summary
 
 
 def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     """Runs everything and returns the number of failed runs. All requests are checked before the first one starts."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     device = pick_device(chosen.device)
-    splits = [load_split(name) for name in split_names(chosen.split)]
+    for name in (name for entry in chosen.entries for name in split_names(entry.split)):
+        load_split(name)
     if chosen.data is None and named_data() is None:  # before half a minute of drawing, a look at what needs no data
         with locked(cache_folder()):
-            for name in dict.fromkeys(chosen.method):
-                configure(load_method(name).cls, _given(name, chosen), "drawn", name)
+            for asked in requests(chosen.entries, split_names):
+                with _told_where(asked.entry):
+                    configure(load_method(asked.method).cls, asked.given, "drawn", asked.method)
     _check_captions(chosen)
     dataset, root = open_data(chosen.data)
     plan = Plan(
         dataset, root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
-        chosen.force, chosen.checkpoint_seconds, command, chosen.captions_policy, chosen.lexicon,
+        chosen.force, chosen.checkpoint_seconds, command, chosen.captions_policy, chosen.lexicon, chosen.cache_features,
     )  # fmt: skip
     distributed.join(device)
     try:
-        runs = {split: _runs(plan, split, chosen) for split in splits}
+        runs = _runs(plan, chosen)
         say = _Say(print_json, quiet=distributed.rank() > 0)
         say.line(data_line(dataset))
-        outcomes = [outcome for split in splits for outcome in _execute(split, runs[split], say)]
+        outcomes = _execute(runs, say, counted=chosen.study and len(runs) > 1)
+        if chosen.study and (table := summary(runs, outcomes)):
+            say.line(f"\n{table}")
     finally:
         distributed.leave()
     return sum(outcome.status == "failed" for outcome in outcomes)
@@ -194,38 +106,62 @@ def data_line(dataset: VocDataset) -> str:
     return f"data: {dataset.origin.title} ({kind}{notes})"
 
 
-def _runs(plan: Plan, split: Split, chosen: Settings) -> list[Run]:
-    pairs = [(name, seed) for name in dict.fromkeys(chosen.method) for seed in dict.fromkeys(chosen.seed)]
+def _runs(plan: Plan, chosen: Settings) -> list[Run]:
+    """Every run that is asked for, ready to start, each once, split by split."""
     with runner.closed(plan):  # methods' modules are executed
-        given = {name: _given(name, chosen) for name, _ in pairs}
-    return [runner.prepare(plan, name, split, seed, given[name]) for name, seed in pairs]
+        asked = requests(chosen.entries, split_names)
+    prepared = [(request, _prepared(plan, request)) for request in asked]
+    check_captions(prepared)
+    runs = {run_.folder: run_ for _, run_ in prepared}
+    order = list(dict.fromkeys(run_.split.name for run_ in runs.values()))
+    return sorted(runs.values(), key=lambda run_: order.index(run_.split.name))
 
 
-def _given(name: str, chosen: Settings) -> dict[str, Any]:
-    """The fields set for one method of several: those it has. A field that none of them has goes to all, to be refused."""
-    fields_of = {method: {f.name for f in fields(load_method(method).cls)} for method in dict.fromkeys(chosen.method)}
-    known = set().union(*fields_of.values())
-    return {field: value for field, value in dict(chosen.set).items() if field in fields_of[name] or field not in known}
+def _prepared(plan: Plan, asked: Request) -> Run:
+    with _told_where(asked.entry):
+        return runner.prepare(
+            replace(plan, **asked.corpus), asked.method, load_split(asked.split), asked.seed, asked.given
+        )
+
+
+@contextmanager
+def _told_where(entry: Entry) -> Iterator[None]:
+    """Faults of an entry begin with its place in the file."""
+    try:
+        yield
+    except UserError as fault:
+        raise UserError(f"{entry.where}{fault}") from fault
 
 
 def _check_captions(chosen: Settings) -> None:
-    if chosen.captions is not None and not chosen.captions.strip():
-        raise UserError("--captions is empty: name a corpus, or leave the option out")
+    for entry in chosen.entries:
+        named = entry.matrix.get("captions", (entry.captions,))
+        if any(captions is not None and not captions.strip() for captions in named):
+            raise UserError(f"{entry.where}--captions is empty: name a corpus, or leave the option out")
     if chosen.caption_images is not None and not chosen.caption_images.is_dir():
         raise UserError(f"--caption-images: no folder {chosen.caption_images}")
     if chosen.lexicon is not None and not chosen.lexicon.is_file():
         raise UserError(f"--lexicon: no file {chosen.lexicon}; draft one: zsbench lexicon make CLASSES.txt")
 
 
-def _execute(split: Split, runs: Sequence[Run], say: _Say) -> list[Outcome]:
-    say.line(split_line(split, runs[0]))
-    for told in dict.fromkeys(run_.corpus.line for run_ in runs if run_.corpus):
-        say.line(told)
+def _execute(runs: Sequence[Run], say: _Say, counted: bool) -> list[Outcome]:
+    """One after the other; what holds for the runs of a split is said before the first of them."""
     outcomes = []
-    for run_ in runs:
+    for number, run_ in enumerate(runs, 1):
+        if number == 1 or run_.split != runs[number - 2].split:
+            same = [other for other in runs if other.split == run_.split]
+            say.line(split_line(run_.split, run_))
+            for told in dict.fromkeys(other.corpus.line for other in same if other.corpus):
+                say.line(told)
+        if counted:
+            say.progress(f"run {number} of {len(runs)}: {run_.loaded.name} {run_.key}  seed {run_.seed}{_given(run_)}")
         outcomes.append(runner.execute(run_))
         say.outcome(outcomes[-1])
     return outcomes
+
+
+def _given(run_: Run) -> str:
+    return "".join(f"  {name}={value}" for name, value in run_.configured.given.items())
 
 
 class _Say:
@@ -237,6 +173,10 @@ class _Say:
     def line(self, text: str) -> None:
         if not self.quiet and not self.as_json:
             click.echo(text)
+
+    def progress(self, text: str) -> None:
+        if not self.quiet:
+            click.echo(text, err=True)
 
     def outcome(self, outcome: Outcome) -> None:
         self.line(outcome_line(outcome))

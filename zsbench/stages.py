@@ -1,7 +1,7 @@
 """Trainings that several runs start from, made once: the same seen masks train the same network for every method.
 
 A shared stage is a folder `stages/NAME-KEY` beside the runs. The key is a hash over all that decides its weights (own
-settings, seed, split, data, harness, device), so that a run never starts from weights it would not have made itself.
+settings, seed, split, data, captions, harness, device), so that a run never starts from weights it would not have made itself.
 The first run that needs it trains it, with checkpoints like any training; another waits or finds it there.
 """
 
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from zsbench import __version__, distributed
-from zsbench.atomic import write_json
+from zsbench.atomic import write_json, write_text
 from zsbench.method import Job
 from zsbench.record import code_sha256, file_hashes, run_key
 
 ABOUT = "stage.json"  # what the stage is; tells it from a run's folder
 USED = "stages.json"  # in a run's folder: the stages it started from
+CURVES = "curves.jsonl"
 
 
 @contextmanager
@@ -29,12 +30,13 @@ def shared_stage(job: Job, name: str, settings: Mapping[str, Any]) -> Iterator[J
     """The job to train the stage `name` with: the same, in the stage's own folder, with nobody else at work in it.
 
     settings: everything about model and recipe that decides the weights, as JSON values; weights files are hashed.
-    When the block ends, the run's folder says which stage it used, how long it took to train, and by whom it is shared.
+    When the block ends, the run's folder says which stage it used and how long that took to train, and has its curves.
     """
     facts = {
         "name": name, "settings": dict(settings), "files": file_hashes(dict(settings)), "seed": job.seed,
         "zsbench": __version__, "code": code_sha256(),
-        "split": job.facts.get("split_fingerprint"), "data": job.facts.get("data"), "outside": job.facts.get("outside"),
+        "split": job.facts.get("split_fingerprint"), "data": job.facts.get("data"), "captions": job.facts.get("captions"),
+        "outside": job.facts.get("outside"),
         "device": [job.device.type, job.precision, distributed.world()],
     }  # fmt: skip
     key = run_key(facts)
@@ -46,6 +48,7 @@ def shared_stage(job: Job, name: str, settings: Mapping[str, Any]) -> Iterator[J
         yield replace(job, folder=folder)
     if distributed.rank() == 0:
         _note(job.folder / USED, name, key, folder)
+        _keep_curves(folder / CURVES, job.folder / CURVES)
 
 
 @contextmanager
@@ -86,12 +89,21 @@ def _note(path: Path, name: str, key: str, folder: Path) -> None:
     _add(path, _entry(name, key, trainings, shared=True))
 
 
+def _keep_curves(stage: Path, own: Path) -> None:
+    """Every run shows how its stages trained, whoever trained them; a run that goes on has their lines already."""
+    told = stage.read_text() if stage.exists() else ""
+    held = own.read_text() if own.exists() else ""
+    if told and told.splitlines()[0] not in held.splitlines():
+        write_text(own, held + told)
+
+
 def _entry(name: str, key: str, trainings: Sequence[Mapping[str, Any]], *, shared: bool) -> dict[str, Any]:
     seconds, images, steps = (sum(t[field] for t in trainings) for field in ("seconds", "images", "step"))
     rate = images / seconds if seconds else None
+    last = trainings[-1]["last"] if trainings else {}
     return {
         "name": name, "key": key, "seconds": seconds, "steps": steps, "images": images, "images_per_second": rate,
-        "shared": shared,
+        "shared": shared, "last": last,
     }  # fmt: skip
 
 

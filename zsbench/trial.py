@@ -29,6 +29,7 @@ from zsbench.run import class_vectors, facts
 from zsbench.split import load_split
 
 if TYPE_CHECKING:
+    from zsbench.data.captions import Captions
     from zsbench.data.vectors import ClassVectors
 
 SPLIT = "voc5"
@@ -66,7 +67,7 @@ class Trial:
         torch.manual_seed(noise)
         np.random.seed(noise)  # noqa: NPY002  (the global state is what is disturbed)
         random.seed(noise)
-        known = facts(self.loaded, self.method.supervision, self.split, self.dataset, self.split.names)
+        known = facts(self.loaded, self.method.supervision, self.split, self.dataset, self.split.names, self.captions)
         job = Job(self.device, 0, self.folder / place, facts=known)
         job.folder.mkdir(exist_ok=True)
         with locked(*self.dataset.protected):
@@ -77,16 +78,19 @@ class Trial:
                     vectors.open_unseen()
         return segmenter
 
+    @cached_property
+    def captions(self) -> Captions | None:
+        if not self.method.supervision.captions:
+            return None
+        with admitted():
+            return training_captions(None, self.dataset, self.dataset.root, None, 0)
+
     def _vectors(self) -> ClassVectors | None:
         where = (self.split, self.dataset, self.split.names, self.dataset.root, 0)
         return class_vectors(self.method.supervision, *where)
 
     def _view(self, vectors: ClassVectors | None) -> TrainView:
-        supervision, captions = self.method.supervision, None
-        if supervision.captions:
-            with admitted():
-                captions = training_captions(None, self.dataset, self.dataset.root, None, 0)
-        view = guarded_view(self.split, self.dataset, supervision, captions, vectors=vectors)
+        view = guarded_view(self.split, self.dataset, self.method.supervision, self.captions, vectors=vectors)
         doors: dict[str, Any] = {door: self._counted(door, getattr(view, door)) for door in DOORS.values()}
         return dataclasses.replace(view, **doors)
 

@@ -10,6 +10,7 @@ Legend: B images, D features, K bins of the projection, M student views, G teach
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import Literal, cast
 
@@ -21,6 +22,11 @@ from zsbench.distributed import gather, mean_over_ranks
 from zsbench.nn.precision import full_precision
 
 Direction = Literal["sym", "i2t"]
+
+
+def caption_id(caption: str) -> int:
+    """Equal captions, equal id, in every process."""
+    return int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=7).digest())
 
 
 @full_precision

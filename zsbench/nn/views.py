@@ -18,7 +18,9 @@ import math
 from dataclasses import dataclass
 from typing import TypedDict
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from zsbench.nn.precision import full_precision
@@ -84,6 +86,16 @@ def make_views(images_B3HW: Tensor, recipe: ViewRecipe, generator_seed: int, row
     flipped_B = _chance(total, recipe.flip, random)[rows].to(device)
     pair = flip(jitter(global_[: len(images_B3HW)], colours), flipped_B)
     return Views(global_=global_, locals=locals_, pair=pair, flipped_B=flipped_B)
+
+
+def square(image: np.ndarray, size: int) -> Tensor:
+    """(H, W, 3) uint8 -> (3, size, size) in [0, 1]: the central square."""
+    x = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
+    height, width = x.shape[2:]
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    x = x[..., top : top + short, left : left + short]
+    return (x if short == size else F.interpolate(x, size=(size, size), mode="bilinear", antialias=True))[0]
 
 
 def _draw(n: int, recipe: ViewRecipe, scale: Range, blur_p: float, generator: Generator) -> tuple[Tensor, ...]:

@@ -1,0 +1,140 @@
+"""Whether a score may stand beside a published one, and if not, why: every reason is a fact of the record.
+
+A reason names what is here and what the paper has. No reason is kept back because another would do: the list is what
+would have to change before the two numbers measure the same thing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from .alike import OWN_CAPTIONS
+from .boards import Group
+from .published import Published
+from .read import Run
+
+ENOUGH = 0.5  # of the paper's training captions: links to web pictures die, half of them still count as the corpus
+OWN = ("encoder", "vision", "clusters", "k", "pretrained", "attention", "self_training")  # with reasons of their own
+MOST_SETTINGS = 3
+
+
+def reasons(group: Group, value: Published) -> list[str]:
+    """Why a group's score is not comparable with a published one; empty when it is."""
+    return [why for check in CHECKS if (why := check(group.first, value))]
+
+
+def _photographs(run: Run, value: Published) -> str:
+    return "drawn scenes, no photographs" if run.get("data.kind") == "drawn" else ""
+
+
+def _names(run: Run, value: Published) -> str:
+    return _counted(len(run.get("scores.all.candidates", [])), value.protocol.names, "names in all")
+
+
+def _candidates(run: Run, value: Published) -> str:
+    allowed = value.protocol.candidates
+    if allowed is None:
+        return "the paper does not say which names compete"
+    return _counted(len(run.get("scores.unseen.candidates", [])), allowed, "names compete")
+
+
+def _counted(here: int, allowed: tuple[int, int] | None, what: str) -> str:
+    if allowed is None or allowed[0] <= here <= allowed[1]:
+        return ""
+    low, high = allowed
+    return f"{here:,} {what}, in the paper {low}{f' to {high}' if high > low else ''}"
+
+
+def _scored(run: Run, value: Published) -> str:
+    """Other classes; where their number differs, `_candidates` has said so."""
+    wanted, here = set(value.protocol.unseen), set(run.get("split.unseen", []))
+    if not wanted:
+        return ""
+    return "" if wanted == here else f"{len(here - wanted)} of {len(here)} unseen classes are not the paper's"
+
+
+def _captions(run: Run, value: Published) -> str:
+    """Only a method that learns from captions has any; what published weights saw, `_weights` tells."""
+    corpus, wanted = run.get("supervision.corpus"), value.weights
+    if not corpus or not wanted:
+        return ""
+    if _word(wanted) not in _word(corpus["name"]):
+        return f"trained on {corpus['name']}, in the paper on {wanted}"
+    if (corpus.get("policy") or "as-is") != "as-is":
+        return f"captions after the policy “{corpus['policy']}”, in the paper as they are"
+    pairs = corpus.get("pairs")
+    if pairs is None:
+        return "the number of training captions is not recorded"
+    fewer = pairs < ENOUGH * value.protocol.pairs
+    return f"{pairs:,} training captions, in the paper {value.protocol.pairs:,}" if fewer else ""
+
+
+def _weights(run: Run, value: Published) -> str:
+    if not value.weights:
+        return "the paper does not say what its CLIP was trained on"
+    if run.get("method.config.pretrained") == OWN_CAPTIONS:  # told by the captions
+        return ""
+    seen = str(run.get("supervision.backbone_corpus") or "unknown corpus")
+    return "" if seen == "nothing" else f"starts from weights trained on {seen}, the paper's from {value.weights} alone"
+
+
+def _encoder(run: Run, value: Published) -> str:
+    here, wanted = str(run.get("method.config.encoder", "not recorded")), value.protocol.encoder
+    return "" if here.startswith(wanted) else f"encoder {here}, in the paper {wanted}"
+
+
+def _clusters(run: Run, value: Published) -> str:
+    here, wanted = number_of(run), value.protocol.clusters
+    return f"{here} clusters, in the paper {wanted}" if wanted and here is not None and here != wanted else ""
+
+
+def _attention(run: Run, value: Published) -> str:
+    rule = run.get("method.config.attention")
+    if not value.attention or rule is None or rule in value.attention:
+        return ""
+    return f"attention rule {rule}, in the paper {' or '.join(value.attention)}"
+
+
+def _self_training(run: Run, value: Published) -> str:
+    rounds = run.get("method.config.self_training", 0)
+    asked = value.row.endswith("+ ST")
+    return f"{rounds} rounds of self-training, in the paper none" if rounds and not asked else ""
+
+
+def _images(run: Run, value: Published) -> str:
+    scored, listed = (run.get(f"data.parts.val.{name}", 0) for name in ("scored", "images"))
+    if scored < listed:
+        return f"{scored:,} of {listed:,} images scored"
+    return f"limited: {scored:,} images, the protocol has more" if run.get("limited") else ""
+
+
+def _settings(run: Run, value: Published) -> str:
+    """Fields that are not the paper's, where the paper gives a value. Fields it is silent on stand in the departures."""
+    unused = "" if run.get("method.config.self_training") else "st_"  # ViL-Seg's fields of rounds that were not run
+    rows: list[dict[str, Any]] = [
+        row
+        for row in run.get("method.departures", [])
+        if row.get("paper") is not None and row["field"] not in OWN and not (unused and row["field"].startswith(unused))
+    ]
+    told = [f"{row['field']} {row.get('value')} for {row['paper']}" for row in rows[:MOST_SETTINGS]]
+    more = [f"{len(rows) - MOST_SETTINGS} more"] if len(rows) > MOST_SETTINGS else []
+    return f"settings: {', '.join([*told, *more])}" if rows else ""
+
+
+CHECKS: tuple[Callable[[Run, Published], str], ...] = (
+    _photographs, _names, _candidates, _scored, _captions, _weights, _encoder, _clusters, _attention, _self_training,
+    _images, _settings,
+)  # fmt: skip
+
+
+def number_of(run: Run) -> int | None:
+    """How many clusters cut the regions of a run: those of ViL-Seg's head, or K-means' k; None for other methods."""
+    field = {"vilseg": "clusters", "kmeans": "k"}.get(str(run.get("method.name")), "")
+    number = run.get(f"method.config.{field}")
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())

@@ -1,0 +1,113 @@
+"""A CLIP of one's own: open_clip's model trained from scratch by CLIP's loss on the captions of the run.
+
+So the leak can be measured in CLIP + Seg too, on captions as they come and on purged ones, where published weights have
+one corpus each and nobody can take a class out of it. The training is a shared stage (`clip`), and what comes of it is
+saved in open_clip's own format, to be loaded like anybody's weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zsbench import distributed
+from zsbench.data.view import Items
+from zsbench.method import Job
+from zsbench.nn import clip
+from zsbench.nn.dense import dense
+from zsbench.nn.losses import caption_id, contrastive
+from zsbench.nn.views import ViewRecipe, make_views, square
+from zsbench.sampling import Sampler
+from zsbench.stages import shared_stage
+from zsbench.training import Recipe, train
+
+CAPTIONS = "captions"  # as `pretrained`: no published weights, train on the run's own captions
+MODEL = "open_clip"  # folder of the stage that open_clip's files lie in
+
+
+@dataclass(frozen=True)
+class ClipRecipe:
+    """How CLIP is trained here. view_size in pixels; lr, weight_decay, warmup and clip (of gradients) as in `Recipe`."""
+
+    view_size: int
+    steps: int
+    batch: int
+    lr: float
+    weight_decay: float
+    warmup: int
+    clip: float
+
+    def training(self) -> Recipe:
+        return Recipe(self.steps, self.batch, self.lr, self.weight_decay, self.warmup, clip=self.clip)
+
+    def views(self) -> ViewRecipe:
+        """CLIP's only augmentation is a random square of nearly the whole picture (open_clip: 90 to 100 % of its area)."""
+        return ViewRecipe(self.view_size, n_local=0, global_scale=(0.9, 1.0), flip=0.0, colour_global=False)
+
+
+def clip_for(encoder: str, pretrained: str, recipe: ClipRecipe, captions: Items | None, job: Job) -> clip.Towers:
+    """Published weights (a tag, a file), or, with pretrained = "captions", the encoder trained here on `captions`."""
+    if pretrained != CAPTIONS:
+        return clip.build(encoder, pretrained)
+    assert captions is not None  # declared, and the guard refuses to run without
+    torch.manual_seed(job.seed)
+    towers = clip.build(encoder)
+    with shared_stage(job, "clip", {"encoder": encoder, **asdict(recipe), "trainer": SOURCE}) as shared:
+        sampler = Sampler(captions.size, recipe.batch, job.seed)
+        batches = CaptionedImages(recipe, captions, sampler, towers, shared)
+        in_order = captions.size is None
+        train(CaptionedClip(towers), batches, recipe.training(), shared, stage="clip", in_order=in_order)
+        folder = shared.folder / MODEL
+        if distributed.rank() == 0:
+            clip.save(towers, folder)
+        distributed.agree(True)  # the others read what the first has written
+    return clip.build(f"local-dir:{folder}")
+
+
+class CaptionedClip(nn.Module):
+    """Image against caption, both ways (Radford et al. 2021), its temperature learned; equal captions are no negatives."""
+
+    def __init__(self, towers: clip.Towers):
+        super().__init__()
+        self.towers, self.clip = towers, towers.model
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        images = dense(self.clip.visual, clip.normalise(self.towers, batch["images"])).pooled_BD
+        assert images is not None  # the rule "plain" pools
+        scale = self.clip.logit_scale.exp().clamp(max=100)
+        loss = contrastive(images, self.clip.encode_text(batch["tokens"]), scale, batch["caption_ids"])
+        return {"loss": loss, "scale": scale}
+
+    def after_step(self, step: int, steps: int) -> None:
+        """No teacher to move."""
+
+
+@dataclass(frozen=True)
+class CaptionedImages:
+    """Batch number -> images, tokens and caption ids of this process's rows; depends on nothing else."""
+
+    recipe: ClipRecipe
+    captions: Items
+    sampler: Sampler
+    towers: clip.Towers
+    job: Job
+
+    def __call__(self, number: int, rows: slice) -> dict[str, Any]:
+        positions = self.sampler.positions(number)
+        pairs = self.captions.fetch(positions[rows])
+        images = torch.stack([square(image, self.recipe.view_size) for image, _ in pairs]).to(self.job.device)
+        seed = self.job.seed * 1_000_003 + number
+        texts = [text for _, text in pairs]
+        return {
+            "images": make_views(images, self.recipe.views(), seed, rows, len(positions))["global_"],
+            "tokens": self.towers.tokenizer(texts).to(self.job.device),
+            "caption_ids": torch.tensor([caption_id(text) for text in texts], device=self.job.device),
+        }
+
+
+SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()  # what a shared training was trained by

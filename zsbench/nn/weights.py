@@ -1,0 +1,158 @@
+"""Weights from files: tensors only, nothing in a file is ever run; what does not fit is named.
+
+`.safetensors` hold nothing but tensors; `.pt`, `.pth` and `.bin` are read with torch's `weights_only`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zsbench.errors import UserError
+
+WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
+NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files keep among the weights
+SHOWN = 3
+
+
+def load_weights(model: nn.Module, path: Path, arch: str) -> None:
+    """Loads a file into an open_clip model; raises UserError with the keys that do not fit and what would."""
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    state = {name: tensor for name, tensor in read_tensors(path).items() if name not in NOT_WEIGHTS}
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)  # text tower under its own name, as newer models have it
+    wrong = _differences(model.state_dict(), state)
+    if wrong:
+        raise UserError(f"{path} does not fit {arch}: {wrong}.{_would_fit(state)}")
+    model.load_state_dict(state)
+
+
+def _differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    shapes = [
+        f"{name} {tuple(state[name].shape)} for {tuple(own[name].shape)}"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    return "; ".join(f"{_keys(len(found))} {kind} ({_few(found)})" for kind, found in kinds.items() if found)
+
+
+def _keys(count: int) -> str:
+    return "1 key" if count == 1 else f"{count} keys"
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+
+
+def _would_fit(state: Mapping[str, Tensor]) -> str:
+    names = fitting(state)
+    return f" By its shapes it is {' or '.join(names)}: --set encoder={names[0]}" if names else ""
+
+
+def fitting(state: Mapping[str, Tensor]) -> list[str]:
+    """Architectures of open_clip with a plain vision transformer of just these shapes; activations have no shape."""
+    import open_clip
+
+    try:
+        patches, columns = state["visual.positional_embedding"].shape[0] - 1, state["visual.conv1.weight"].shape
+        text = "" if "token_embedding.weight" in state else "text."
+        found = {
+            "width": columns[0],
+            "patch_size": columns[2],
+            "image_size": round(patches**0.5) * columns[2],
+            "layers": 1
+            + max(int(name.split(".")[3]) for name in state if name.startswith("visual.transformer.resblocks")),
+        }
+        vocabulary, text_width = state[f"{text}token_embedding.weight"].shape
+        told = {
+            "width": text_width,
+            "vocab_size": vocabulary,
+            "context_length": len(state[f"{text}positional_embedding"]),
+        }
+        embed = state["visual.proj"].shape[1]
+    except (KeyError, IndexError, ValueError):
+        return []
+    configs = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
+    return [
+        name
+        for name, config in configs.items()
+        if config["embed_dim"] == embed
+        and found.items() <= _hashable(config["vision_cfg"])
+        and told.items() <= _hashable(config["text_cfg"])
+    ]
+
+
+def _hashable(config: Mapping[str, Any]) -> set[tuple[str, Any]]:
+    return {(key, value) for key, value in config.items() if isinstance(value, int)}
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors or tensor-only .pt file, wrappers' prefixes taken off; UserError for anything else."""
+    if not path.is_file():
+        raise UserError(f"no weights file at {path}")
+    loaded: Any = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
+    tensors = {_bare(name): value for name, value in state.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise UserError(f"{path} holds no tensors by name, neither at its top nor under 'state_dict'")
+    return tensors
+
+
+def _bare(name: Any) -> str:
+    name = str(name)
+    for wrapper in WRAPPERS:
+        name = name.removeprefix(wrapper)
+    return name
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a whole safetensors file ({error})") from error
+
+
+def _torch_file(path: Path) -> Any:
+    if _is_torchscript(path):
+        raise UserError(
+            f"{path} is a TorchScript archive, as OpenAI's originals are: a program, which is never run here. The tag 'openai' "
+            "names the same weights; to use this file, which you trust, turn it into plain tensors once:  python -c "
+            "\"import torch; torch.save(torch.jit.load('IN.pt', 'cpu').state_dict(), 'OUT.pt')\""
+        )
+    try:
+        return torch.load(path, "cpu", weights_only=True)
+    except Exception as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it asks to run {found[1]}" if found else "it may also be cut short"
+        raise UserError(f"{path} is not a plain tensor file: a pickle with code is never opened ({reason})") from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def digest(model: nn.Module) -> str:
+    """What a model computes, as a hash: its weights and its layers (activations and heads are not in the weights)."""
+    facts = [(name, type(m).__name__, m.extra_repr(), getattr(m, "num_heads", 0)) for name, m in model.named_modules()]
+    found = hashlib.sha256(repr(facts).encode())
+    for name, tensor in model.state_dict().items():
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
