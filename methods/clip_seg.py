@@ -85,7 +85,7 @@ class ClipSeg:
         "test_size": Departure(64, "the size of a drawn scene"),
         "view_size": Departure(64, "the size of a drawn scene"),
         "batch": Departure(64, "2,500 scenes, two CPU cores"),
-        "steps": Departure(400, "minutes on two CPU cores"),
+        "steps": Departure(300, "minutes on two CPU cores; as many as ViL-Seg"),
         "lr": Departure(2e-3, "small encoder, short schedule"),
         "weight_decay": Departure(0.04, "small encoder, short schedule"),
         "warmup": Departure(30, "short schedule"),

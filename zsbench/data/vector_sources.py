@@ -149,7 +149,7 @@ def _clip(spec: str, request: Request) -> Table:
         towers = build(arch, weights)
         towers.model.eval()
         rows = text_features(towers, prompts, torch.device("cpu")).numpy()
-    read = f"{corpus_of(weights)}: image captions, names of unseen classes included"
+    read = f"{corpus_of(weights, arch)}: image captions, names of unseen classes included"
     source = f"clip:{arch}:{Path(weights).name}" if weights else f"clip:{arch}"
     corpus = read if weights else "nothing: random weights"
     sha256 = _sha256(Path(weights)) if weights and Path(weights).is_file() else None

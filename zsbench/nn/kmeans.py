@@ -12,9 +12,11 @@ Legend: B problems (images), R restarts, n tokens, D features, k clusters.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -220,28 +222,10 @@ def _drawn(weights_BRn: Tensor, u_BRT: Tensor) -> Tensor:
 def uniforms(images_BCHW: Tensor, seed: int, restarts: int, k: int) -> Tensor:
     """(B, R, k) fp32 in [0, 1) that follow from each image's own 8-bit values and the seed, and from nothing else.
 
-    So an image is clustered alike alone and in a batch, in any order and, because it is integers throughout, on every
-    device. More restarts or clusters leave those before as they are.
+    So an image is clustered alike alone and in a batch, in any order and on every device; more restarts leave those before
+    as they are.
     """
-    device = images_BCHW.device
-    weights_W = (_scrambled(torch.arange(images_BCHW.shape[-1], device=device)) & (1 << 30) - 1).double()
-    # Sums of 8-bit values times 30-bit weights are exact in float64, in any order. Image by image: it stays in the cache.
-    sums = [((image_CHW * 255).round().double() * weights_W).sum(-1) for image_CHW in images_BCHW]
-    rows = _scrambled(torch.stack(sums).long()).flatten(1)
-    image_B = (rows * _scrambled(torch.arange(rows.shape[1], device=device))).sum(-1)
-    stream = _scrambled(image_B + _scrambled(torch.tensor(seed, device=device)))[:, None, None]
-    counters = torch.arange(restarts, device=device)[:, None] * 2**20 + torch.arange(k, device=device)
-    bits = _scrambled(stream + counters * _scrambled(torch.tensor(1, device=device))) >> 40 & 0xFFFFFF
-    return bits.float() / 2**24
-
-
-def _scrambled(x: Tensor) -> Tensor:
-    """SplitMix64's step (Steele, Lea and Flood 2014) on int64, which wraps around: near numbers, far apart."""
-    x = x + _signed(0x9E3779B97F4A7C15)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        x = (x ^ (x >> shift & (1 << (64 - shift)) - 1)) * _signed(factor)
-    return x ^ (x >> 31 & (1 << 33) - 1)
-
-
-def _signed(x: int) -> int:
-    return x - 2**64 if x >= 2**63 else x
+    bytes_BCHW = (images_BCHW * 255).round().to(torch.uint8).cpu().contiguous().numpy()
+    keys = [hashlib.blake2b(image.tobytes(), digest_size=16, salt=str(seed).encode()).digest() for image in bytes_BCHW]
+    draws = [np.random.default_rng(int.from_bytes(key)).random((restarts, k), np.float32) for key in keys]
+    return torch.from_numpy(np.stack(draws)).to(images_BCHW.device)
