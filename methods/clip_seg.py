@@ -29,6 +29,7 @@ from zsbench.nn.clip import SMALL_VIT, Towers, corpus_of
 from zsbench.nn.dense import require_rule
 from zsbench.nn.encoder import Encoder, Switch, attention_of
 from zsbench.nn.smoothing import KeyAxis, denoised, smoothed
+from zsbench.nn.weights import refuse_absent
 from zsbench.nn.windows import slide
 from zsbench.supervision import Supervision
 
@@ -93,6 +94,7 @@ class ClipSeg:
 
     def __post_init__(self) -> None:
         refuse_below(self, MAY_BE_ZERO)
+        refuse_absent(self.encoder, self.pretrained)
         for name in ("prompt_denoising", "key_smoothing", "background_threshold"):
             if getattr(self, name) > 1:
                 raise UserError(

@@ -41,6 +41,7 @@ from zsbench.nn.losses import (
 )
 from zsbench.nn.selftraining import pixel_loss, pseudo_labels
 from zsbench.nn.views import ViewRecipe, make_views, square
+from zsbench.nn.weights import refuse_absent
 from zsbench.nn.windows import resized
 from zsbench.nn.wording import sha256
 from zsbench.sampling import Sampler
@@ -116,6 +117,7 @@ class VilSeg:
 
     def __post_init__(self) -> None:
         refuse_below(self, MAY_BE_ZERO)
+        refuse_absent(self.encoder, self.pretrained)
         if self.batch % self.accumulate:
             raise UserError(f"batch = {self.batch} does not divide into accumulate = {self.accumulate} passes")
         if self.batch // self.accumulate < 2:

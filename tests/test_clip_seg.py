@@ -202,13 +202,20 @@ def test_other_captions_or_another_seed_are_another_stage(parts: Any, tmp_path: 
 # -- ledger and refusals
 
 
-def test_the_ledger_says_what_the_weights_have_read(parts: Any) -> None:
+def test_the_ledger_says_what_the_weights_have_read(
+    parts: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "openai").mkdir()
+    (tmp_path / "openai/own.safetensors").touch()
     published = parts.ClipSeg().supervision
     assert not published.captions and published.backbone_corpus.startswith("WIT-400M")
     own = method(parts).supervision
     assert own.captions and own.backbone_corpus == "nothing" and "captions" in own.backbone
-    unknown = parts.ClipSeg(pretrained="weights/own.safetensors").supervision
-    assert unknown.backbone_corpus == parts.ClipSeg(encoder="local-dir:own", pretrained="").supervision.backbone_corpus
+    unknown = parts.ClipSeg(pretrained="openai/own.safetensors").supervision
+    assert (
+        unknown.backbone_corpus == parts.ClipSeg(encoder="local-dir:openai", pretrained="").supervision.backbone_corpus
+    )
     assert unknown.backbone_corpus == "unknown corpus"
     assert parts.ClipSeg(pretrained="").supervision.backbone_corpus == "nothing"
 
@@ -240,7 +247,15 @@ def test_settings_that_mean_nothing_are_refused(parts: Any, given: dict[str, Any
         method(parts, **given)
 
 
-def test_weights_are_looked_for_before_anything_is_done(parts: Any, job: Job) -> None:
-    for given in ({"pretrained": "absent.safetensors"}, {"pretrained": "openay"}, {"encoder": "ViT-B-17"}):
+@pytest.mark.parametrize(
+    "given", [{"pretrained": "absent.safetensors"}, {"encoder": "local-dir:absent", "pretrained": ""}]
+)
+def test_files_are_looked_for_before_anything_is_done(parts: Any, given: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="absent"):
+        parts.ClipSeg(**given)
+
+
+def test_tags_and_encoders_that_do_not_exist_are_refused(parts: Any, job: Job) -> None:
+    for given in ({"pretrained": "openay"}, {"encoder": "ViT-B-17"}):
         with pytest.raises(UserError):
             parts.ClipSeg(**given).fit(view(), job)

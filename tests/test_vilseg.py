@@ -125,7 +125,11 @@ def test_a_pickle_with_code_is_not_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pretrained", "corpus"), [("", "nothing"), ("laion2b_s34b_b88k", "LAION-2B"), ("my.safetensors", "unknown corpus")]
 )
-def test_the_ledger_names_the_corpus_behind_the_weights(parts: Any, pretrained: str, corpus: str) -> None:
+def test_the_ledger_names_the_corpus_behind_the_weights(
+    parts: Any, pretrained: str, corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.safetensors").touch()
     assert parts.VilSeg(pretrained=pretrained).supervision.backbone_corpus == corpus
 
 

@@ -16,10 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from zsbench.errors import UserError
+from zsbench.nn.corpora import LOCAL_DIR, is_path
 
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
 NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files keep among the weights
 SHOWN = 3
+
+
+def refuse_absent(arch: str, pretrained: str) -> None:
+    """Raises UserError, before anything is drawn or built, for a file of weights or a folder that is not there."""
+    if is_path(pretrained) and not pretrained.startswith(LOCAL_DIR) and not Path(pretrained).is_file():
+        raise UserError(f"no weights file at {pretrained}")
+    for folder in (text.partition(":")[2] for text in (arch, pretrained) if text.startswith(f"{LOCAL_DIR}:")):
+        if not Path(folder).is_dir():
+            raise UserError(f"no folder {folder}: an open_clip model in open_clip's own format was expected there")
 
 
 def load_weights(model: nn.Module, path: Path, arch: str) -> None:
