@@ -432,12 +432,15 @@ def test_the_encoder_is_vilsegs_own_and_trained_once(tmp_path: Path, scenes: Pat
 # -- declarations and refusals
 
 
-def test_supervision_follows_the_settings() -> None:
+def test_supervision_follows_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "some.safetensors").touch()
     plain, pooled = method().supervision, method(mode="dataset").supervision
     assert (plain.captions, plain.unlabelled, plain.backbone_corpus) == (True, "none", "nothing")
     assert (pooled.captions, pooled.unlabelled) == (True, "train")
     clip = {"features": "clip", "encoder": "small-vit"}
-    trained, taken = (method(**clip, pretrained=p).supervision for p in ("captions", "some.safetensors"))
+    trained, taken = (
+        method(**clip, pretrained=p).supervision for p in ("captions", str(tmp_path / "some.safetensors"))
+    )
     assert (trained.captions, trained.backbone_corpus) == (True, "nothing") and "captions" in trained.backbone
     assert (taken.captions, taken.backbone_corpus) == (False, "unknown corpus")
     assert method(features="clip", encoder="ViT-B-16", pretrained="openai").supervision.backbone_corpus.startswith(
