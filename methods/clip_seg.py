@@ -23,9 +23,9 @@ from zsbench.data.view import TrainView
 from zsbench.errors import UserError
 from zsbench.method import Departure, Job
 from zsbench.nn import wording
-from zsbench.nn.attention import Rule
-from zsbench.nn.captioned_clip import CAPTIONS, ClipRecipe, clip_for
-from zsbench.nn.clip import SMALL_VIT, Towers, corpus_of
+from zsbench.nn.attention import Attention, Rule
+from zsbench.nn.captioned_clip import CAPTIONS, ClipRecipe, clip_for, refuse_folder, start_of
+from zsbench.nn.clip import SMALL_VIT, Towers
 from zsbench.nn.dense import require_rule
 from zsbench.nn.encoder import Encoder, Switch, attention_of
 from zsbench.nn.smoothing import KeyAxis, denoised, smoothed
@@ -95,6 +95,7 @@ class ClipSeg:
     def __post_init__(self) -> None:
         refuse_below(self, MAY_BE_ZERO)
         refuse_absent(self.encoder, self.pretrained)
+        refuse_folder(self.encoder, self.pretrained)
         for name in ("prompt_denoising", "key_smoothing", "background_threshold"):
             if getattr(self, name) > 1:
                 raise UserError(
@@ -111,19 +112,22 @@ class ClipSeg:
 
     @property
     def supervision(self) -> Supervision:
-        own = self.pretrained == CAPTIONS
-        start = "random init, then CLIP's loss on the run's captions" if own else self.pretrained or "random init"
+        backbone, corpus = start_of(self.encoder, self.pretrained)
         return Supervision(
-            captions=own,
-            backbone=f"{self.encoder}, {start}",
-            backbone_corpus="nothing" if own else corpus_of(self.pretrained, self.encoder),
+            captions=self.pretrained == CAPTIONS,
+            backbone=backbone,
+            backbone_corpus=corpus,
             unseen_names="evaluation",
             tuned_on=TUNED,
         )
 
     def fit(self, data: TrainView, job: Job) -> ClipSegmenter:
-        towers = clip_for(self.encoder, self.pretrained, self.recipe(), data.captions, job)
+        towers = clip_for(self.encoder, self.pretrained, self.recipe(), data.captions, job, self.rule)
         return ClipSegmenter(self, towers, job)
+
+    @property
+    def rule(self) -> Attention:
+        return attention_of(self.attention, self.residual, self.ffn, self.gauss_std)
 
     def recipe(self) -> ClipRecipe:
         return ClipRecipe(self.view_size, self.steps, self.batch, self.lr, self.weight_decay, self.warmup, self.clip)
@@ -145,9 +149,8 @@ class ClipSegmenter:
     def __init__(self, method: ClipSeg, towers: Towers, job: Job):
         towers.model.to(job.device).eval()
         self.method, self.towers, self.job = method, towers, job
-        rule = attention_of(method.attention, method.residual, method.ffn, method.gauss_std)
-        require_rule(towers.model.visual, rule, method.encoder, keys=method.key_smoothing > 0)
-        self.encoder = Encoder(towers, job, method.test_size, rule)
+        require_rule(towers.model.visual, method.rule, method.encoder, keys=method.key_smoothing > 0)
+        self.encoder = Encoder(towers, job, method.test_size, method.rule)
         said = wording.Wording(
             wording.templates(method.templates, method.prompt), wording.words(method.synonyms), method.synonym_rule
         )

@@ -24,8 +24,8 @@ from zsbench.data.view import TrainView
 from zsbench.errors import UserError
 from zsbench.method import Departure, Job, Regions
 from zsbench.nn.attention import Attention, Rule
-from zsbench.nn.captioned_clip import CAPTIONS, ClipRecipe, clip_for
-from zsbench.nn.clip import SMALL, SMALL_VIT, Towers, corpus_of
+from zsbench.nn.captioned_clip import CAPTIONS, ClipRecipe, clip_for, refuse_folder
+from zsbench.nn.clip import SMALL, SMALL_VIT, Towers
 from zsbench.nn.clustering import name_regions, pool_regions, segment
 from zsbench.nn.corpora import LOCAL_DIR
 from zsbench.nn.dataset_kmeans import Sampled, fitted_centres
@@ -59,7 +59,7 @@ class KMeans(VilSeg):
         "mode": f"{OPEN}; per-image is likelier, as it is offline, after the encoder, and timed per case",
         "distance": f"{OPEN}; spherical, since names are compared by cosine",
         "position": f"{OPEN}; a token's place is left out",
-        "restarts": f"{OPEN}; the best of five by inertia",
+        "restarts": f"{OPEN}; the best of five by inertia (in mode minibatch, of the first batch, from which the others go on)",
         "lloyd_steps": f"{OPEN}; nearly every image has settled by then",
         "sample_images": f"{OPEN}; only in the modes dataset and minibatch",
         "sample_tokens": f"{OPEN}; only in the modes dataset and minibatch; scikit-learn's centres are the means of unit "
@@ -81,6 +81,7 @@ class KMeans(VilSeg):
             self._refuse_clip()
 
     def _refuse_clip(self) -> None:
+        refuse_folder(self.encoder, self.pretrained)
         if not self.pretrained and not self.encoder.startswith(LOCAL_DIR):
             raise UserError(
                 "features = clip with random weights has nothing to cluster: --set pretrained=FILE (or a tag), or "
@@ -98,10 +99,7 @@ class KMeans(VilSeg):
         own = replace(super().supervision, unlabelled=looks)
         if self.features == "vilseg":
             return own
-        trains = self.pretrained == CAPTIONS
-        start = "random init, then CLIP's loss on the run's captions" if trains else self.pretrained
-        corpus = "nothing" if trains else corpus_of(self.pretrained, self.encoder)
-        return replace(own, captions=trains, backbone=f"{self.encoder}, {start}", backbone_corpus=corpus)
+        return replace(own, captions=self.pretrained == CAPTIONS)
 
     @property
     def vilseg(self) -> VilSeg:
@@ -127,7 +125,7 @@ class KMeans(VilSeg):
 
     def clip_net(self, data: TrainView, job: Job) -> ClipNet:
         recipe = ClipRecipe(self.view_size, self.steps, self.batch, self.lr, self.weight_decay, self.warmup, self.clip)
-        towers = clip_for(self.encoder, self.pretrained, recipe, data.captions, job)
+        towers = clip_for(self.encoder, self.pretrained, recipe, data.captions, job, self.rule)
         return ClipNet(towers, self.pretrained == CAPTIONS).to(job.device)
 
     @property

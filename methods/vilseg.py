@@ -26,6 +26,7 @@ from zsbench.errors import UserError
 from zsbench.method import Departure, Job, Regions
 from zsbench.nn import clip
 from zsbench.nn.attention import Attention
+from zsbench.nn.captioned_clip import start_of
 from zsbench.nn.clustering import joint, mutual_information_loss, name_regions, pool_regions, segment, undo_flip
 from zsbench.nn.dense import dense, require_rule
 from zsbench.nn.losses import (
@@ -129,10 +130,11 @@ class VilSeg:
 
     @property
     def supervision(self) -> Supervision:
+        backbone, corpus = start_of(self.encoder, self.pretrained)
         return Supervision(
             captions=True,
-            backbone=f"{self.encoder}, {self.pretrained or 'random init'}",
-            backbone_corpus=clip.corpus_of(self.pretrained, self.encoder),
+            backbone=backbone,
+            backbone_corpus=corpus,
             unlabelled="train" if self.self_training else "none",
             unseen_names="training" if self.self_training else "evaluation",
             tuned_on="nothing; on drawn scenes, steps, batch and encoder were sized for time on two CPU cores",

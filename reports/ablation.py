@@ -1,9 +1,9 @@
 """ViL-Seg's own comparisons, from runs that differ in one setting: without the vision loss, K-means for its clusters.
 
 Rows are matched and never merely put side by side: same data and split (one board), same captions after the same policy,
-same limit and device, and every setting of the full method equal but the one that makes the row. K-means carries all of
-ViL-Seg's settings, those that train the encoder too, and cuts as many regions per image as the full row has clusters.
-Differences are paired by seed.
+same limit, device and code of the harness, and every setting of the full method equal but the one that makes the row.
+K-means carries all of ViL-Seg's settings, cuts as many regions per image as the full row has clusters, and starts, seed
+by seed, from the very training of the full row. Differences are paired by seed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from functools import cached_property
 from typing import Any
 
 from .alike import circumstances, corpus_of, gathered
-from .boards import Board, Group
+from .boards import Board
 from .comparable import number_of, reasons
+from .groups import Group
 from .published import Published, paper
 
 WITHOUT, OFFLINE, FULL = "without vision loss", "offline K-means", "full"
@@ -166,18 +167,39 @@ def _is_without(group: Group, full: Group) -> bool:
 
 
 def _is_offline(group: Group, full: Group) -> bool:
-    """K-means per image on the full row's own encoder, with as many clusters."""
+    """K-means per image on the full row's own encoders, with as many clusters."""
     config = _config(group)
     kind = (group.first.get("method.name"), config.get("features"), config.get("mode"))
     alike = _same_but(_config(full), {name: config.get(name) for name in _config(full)})
     many = number_of(group.first) == number_of(full.first)
-    return kind == ("kmeans", "vilseg", "per-image") and many and alike and _together(group, full)
+    same = many and alike and _together(group, full) and _same_training(group, full)
+    return kind == ("kmeans", "vilseg", "per-image") and same
+
+
+def _same_training(group: Group, full: Group) -> bool:
+    """Whether both start from one training of ViL-Seg for every seed that both have, by the key of the shared stage.
+
+    Settings do not show it: the source of K-means says nothing of ViL-Seg's, which trains for both. Records without stages
+    are matched by their settings among themselves; with one that has them nothing shows that the training is the same.
+    """
+    mine, theirs = _trainings(group), _trainings(full)
+    return all(mine[seed] == theirs[seed] for seed in mine.keys() & theirs.keys())
+
+
+def _trainings(group: Group) -> dict[int, set[tuple[str, ...]]]:
+    """Seed -> the trainings of ViL-Seg that its runs start from; of a run without any the empty tuple."""
+    found: dict[int, set[tuple[str, ...]]] = {}
+    for run in group.runs:
+        keys = tuple(stage["key"] for stage in run.get("stages", []) if stage["name"] == "vilseg")
+        found.setdefault(run.get("seed", 0), set()).add(keys)
+    return found
 
 
 def _is_clip_seg(group: Group, full: Group) -> bool:
-    """CLIP + Seg whose CLIP learnt from the full row's captions."""
+    """CLIP + Seg whose CLIP learnt from the full row's captions, and from nothing before that the full row did not see."""
     learnt = group.first.get("method.name") == "clip-seg" and group.first.get("supervision.corpus") is not None
-    return learnt and _together(group, full, weights=False)
+    saw = [one.first.get("supervision.backbone_corpus") for one in (group, full)]
+    return learnt and saw[0] == saw[1] and _together(group, full, weights=False)
 
 
 def _same_but(first: dict[str, Any], second: dict[str, Any], field: str = "") -> bool:
@@ -185,16 +207,16 @@ def _same_but(first: dict[str, Any], second: dict[str, Any], field: str = "") ->
 
 
 def _together(group: Group, full: Group, weights: bool = True) -> bool:
-    """The same captions and the same circumstances; without `weights`, those a method starts from may differ."""
+    """The same captions and circumstances (code among them); without `weights`, those a method starts from may differ."""
     mine, theirs = (corpus_of(one.first) + circumstances(one.first, weights) for one in (group, full))
     return mine == theirs
 
 
-def _plainest(group: Group) -> tuple[bool, bool, int, str]:
-    """Defaults before what was set: the row is not chosen by its score."""
+def _plainest(group: Group) -> tuple[bool, bool, int, str, str]:
+    """Defaults before what was set, and among equals the lowest key: the row is not chosen by its score."""
     config = _config(group)
     return (config.get("distance") != "spherical", bool(config.get("position")),
-            len(group.first.get("method.config_given", {})), group.settings)  # fmt: skip
+            len(group.first.get("method.config_given", {})), group.settings, group.first.key)  # fmt: skip
 
 
 def _config(group: Group) -> dict[str, Any]:

@@ -20,17 +20,27 @@ def method_of(run: Run) -> tuple[str, ...]:
 def circumstances(run: Run, weights: bool = True) -> tuple[str, ...]:
     """What else can move a score and so keeps two runs out of one mean.
 
+    The harness's code is one: the version stays while code changes. Records that are older than its hash are of no known
+    code and keep to themselves.
     weights: with those that training starts from. Weights that were made from the run's own captions are no circumstance:
     the captions say what they are, and as-is against purged captions is what a family compares.
     """
-    names = ("limit", "data.parts.val.scored", "device", "precision", "zsbench")
+    names = ("limit", "data.parts.val.scored", "device", "precision", "zsbench", "code_sha256")
     return (*(str(run.get(name)) for name in names), start_of(run) if weights else "", *vectors_of(run))
 
 
 def start_of(run: Run) -> str:
     """What the weights start from, as the method tells it; empty where they were made from the run's own captions."""
-    own = run.get("method.config.pretrained") == OWN_CAPTIONS
-    return "" if own else str(run.get("supervision.backbone"))
+    return "" if of_own_captions(run) else str(run.get("supervision.backbone"))
+
+
+def of_own_captions(run: Run) -> bool:
+    """Whether the run's own captions are all that its weights saw.
+
+    The setting alone does not tell: a training on the captions may go on from weights that saw others before.
+    """
+    asked = run.get("method.config.pretrained") == OWN_CAPTIONS
+    return asked and run.get("supervision.backbone_corpus") == "nothing"
 
 
 def vectors_of(run: Run) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from .boards import Board, Group, Score
+from .boards import Board
+from .groups import Group, Score
 from .read import Run
 from .series import gamma_rows
 from .tables import Row

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .alike import circumstances, corpus_of, gathered
-from .boards import Board, Group
-from .comparable import number_of
-
-FIELDS = {"vilseg": "clusters", "kmeans": "k"}
+from .boards import Board
+from .comparable import NUMBERS, number_of
+from .groups import Group
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +28,7 @@ class Line:
 
     @property
     def field(self) -> str:
-        return FIELDS[str(self.group.first.get("method.name"))]
+        return NUMBERS[str(self.group.first.get("method.name"))]
 
     @property
     def settings(self) -> str:
@@ -56,7 +55,7 @@ def panels(board: Board) -> list[Panel]:
     """Every panel with a line of at least two numbers, in the order of the board's table."""
     alike = gathered((g for g in board.groups if number_of(g.first) is not None), _all_but_the_number)
     lines = [Line(points) for own in alike if len(points := _points(own)) > 1]
-    lines.sort(key=lambda line: list(FIELDS.values()).index(line.field))
+    lines.sort(key=lambda line: list(NUMBERS.values()).index(line.field))
     return [Panel(tuple(own)) for own in gathered(lines, _captions)]
 
 
@@ -68,7 +67,7 @@ def _points(groups: Sequence[Group]) -> tuple[tuple[int, Group], ...]:
 def _all_but_the_number(group: Group) -> tuple[str, ...]:
     run = group.first
     name = str(run.get("method.name"))
-    config = {field: value for field, value in run.get("method.config", {}).items() if field != FIELDS[name]}
+    config = {field: value for field, value in run.get("method.config", {}).items() if field != NUMBERS[name]}
     method = (name, str(run.get("method.source_sha256")), json.dumps(config, sort_keys=True))
     return (*method, *corpus_of(run), *circumstances(run))
 

@@ -10,14 +10,20 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .alike import OWN_CAPTIONS
-from .boards import Group
+from .groups import Group
 from .published import Published
 from .read import Run
 
 ENOUGH = 0.5  # of the paper's training captions: links to web pictures die, half of them still count as the corpus
+PURGED = ", purged"  # what a purge adds to the name of captions; `_policy` tells it
+NUMBERS = {"vilseg": "clusters", "kmeans": "k"}  # the setting that says into how many regions an image is cut
 OWN = ("encoder", "vision", "clusters", "k", "pretrained", "attention", "self_training")  # with reasons of their own
 MOST_SETTINGS = 3
+# What may follow a corpus' name, in the name of its file or folder or below it, without making it another corpus:
+OF_THE_SAME = re.compile(
+    r"v?\d+|of|shards?|parts?|default|train(ing)?|val(idation)?|test|dev"  # version, shard, split
+    r"|tsv|csv|txt|jsonl?|ndjson|tar|tgz|gz|parquet|arrow|wds|webdataset|img2dataset|hf"  # format
+)
 
 
 def reasons(group: Group, value: Published) -> list[str]:
@@ -60,10 +66,10 @@ def _captions(run: Run, value: Published) -> str:
     corpus, wanted = run.get("supervision.corpus"), value.weights
     if not corpus or not wanted:
         return ""
-    if _word(wanted) not in _word(corpus["name"]):
-        return f"trained on {corpus['name']}, in the paper on {wanted}"
-    if (corpus.get("policy") or "as-is") != "as-is":
-        return f"captions after the policy “{corpus['policy']}”, in the paper as they are"
+    purged = PURGED if corpus.get("policy") == "purge" else ""
+    if not _is_corpus(corpus["name"].removesuffix(purged), wanted):
+        doubt = ", which its name does not show to be the same" if _word(wanted) in _word(corpus["name"]) else ""
+        return f"trained on {corpus['name']}, in the paper on {wanted}{doubt}"
     pairs = corpus.get("pairs")
     if pairs is None:
         return "the number of training captions is not recorded"
@@ -71,23 +77,54 @@ def _captions(run: Run, value: Published) -> str:
     return f"{pairs:,} training captions, in the paper {value.protocol.pairs:,}" if fewer else ""
 
 
+def _is_corpus(name: str, wanted: str) -> bool:
+    """Whether the name of captions is that of the corpus itself, up to version, shard, split and format.
+
+    Read from the end: shards and splits may lie in a folder that has the name. "cc12m-train.tsv" and
+    "cc12m/{00000..01242}.tar" are CC12M; "blip-recaptioned-cc12m.tsv" is something else made from it.
+    """
+    parts = [re.findall(r"[^\W_]+", part) for part in re.split(r"[/\\:]", name.lower())]
+    telling = [words for words in parts if not all(map(OF_THE_SAME.fullmatch, words))]
+    words = telling[-1] if telling else []
+    starts = [n for n in range(1, len(words) + 1) if "".join(words[:n]) == _word(wanted)]  # "cc-12m" is two words
+    return any(all(map(OF_THE_SAME.fullmatch, words[n:])) for n in starts)
+
+
+def _policy(run: Run, value: Published) -> str:
+    policy = run.get("supervision.corpus.policy", "as-is")
+    if not value.weights or policy == "as-is":
+        return ""
+    return f"captions after the policy “{policy}”, in the paper as they are"
+
+
 def _weights(run: Run, value: Published) -> str:
+    """What they saw before the run's own captions, which are told by `_captions`."""
     if not value.weights:
         return "the paper does not say what its CLIP was trained on"
-    if run.get("method.config.pretrained") == OWN_CAPTIONS:  # told by the captions
-        return ""
     seen = str(run.get("supervision.backbone_corpus") or "unknown corpus")
     return "" if seen == "nothing" else f"starts from weights trained on {seen}, the paper's from {value.weights} alone"
 
 
 def _encoder(run: Run, value: Published) -> str:
     here, wanted = str(run.get("method.config.encoder", "not recorded")), value.protocol.encoder
-    return "" if here.startswith(wanted) else f"encoder {here}, in the paper {wanted}"
+    same = here in (wanted, f"{wanted}-quickgelu")  # the same tower, its activation as in OpenAI's weights
+    return "" if same else f"encoder {here}, in the paper {wanted}"
 
 
 def _clusters(run: Run, value: Published) -> str:
     here, wanted = number_of(run), value.protocol.clusters
-    return f"{here} clusters, in the paper {wanted}" if wanted and here is not None and here != wanted else ""
+    if not wanted or here == wanted or run.get("method.name") not in NUMBERS:
+        return ""
+    return f"{'no recorded number of' if here is None else here} clusters, in the paper {wanted}"
+
+
+def _head(run: Run, value: Published) -> str:
+    """K-means on ViL-Seg's encoder: the head that trained it has a number of clusters of its own."""
+    here, wanted = run.get("method.config.clusters"), value.protocol.clusters
+    trained = run.get("method.name") == "kmeans" and run.get("method.config.features") != "clip"
+    if not wanted or not trained or here == wanted:
+        return ""
+    return f"encoder trained with {'no recorded number of' if here is None else here} clusters, in the paper {wanted}"
 
 
 def _attention(run: Run, value: Published) -> str:
@@ -124,15 +161,14 @@ def _settings(run: Run, value: Published) -> str:
 
 
 CHECKS: tuple[Callable[[Run, Published], str], ...] = (
-    _photographs, _names, _candidates, _scored, _captions, _weights, _encoder, _clusters, _attention, _self_training,
-    _images, _settings,
+    _photographs, _names, _candidates, _scored, _captions, _policy, _weights, _encoder, _clusters, _head, _attention,
+    _self_training, _images, _settings,
 )  # fmt: skip
 
 
 def number_of(run: Run) -> int | None:
     """How many clusters cut the regions of a run: those of ViL-Seg's head, or K-means' k; None for other methods."""
-    field = {"vilseg": "clusters", "kmeans": "k"}.get(str(run.get("method.name")), "")
-    number = run.get(f"method.config.{field}")
+    number = run.get(f"method.config.{NUMBERS.get(str(run.get('method.name')), '')}")
     return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
-from .boards import WORDS, Board, Family, Group, Tone
+from .boards import Board, Family
+from .groups import WORDS, Group, Tone
 from .svg import ACCENT, INK, MUTED, PAPER, RULE, WARNING, drawing
 from .verdict import points
 

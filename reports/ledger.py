@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .alike import OWN_CAPTIONS
-from .boards import WORDS, Group
+from .alike import of_own_captions
+from .groups import WORDS, Group
 
 
 class Mark(NamedTuple):
@@ -59,7 +59,7 @@ def _vectors(group: Group) -> Mark:
 
 def _weights(group: Group, backbone: str, corpus: str) -> Mark:
     """What the weights saw. Weights made from the run's own captions saw what these say; nobody's word is not "nothing"."""
-    if group.first.get("method.config.pretrained") == OWN_CAPTIONS and group.tone != "none":
+    if of_own_captions(group.first) and group.tone != "none":
         state = "used" if group.tone == "clean" else "warned"
         return Mark(state, f"this run's captions: {group.captions}", WORDS[group.tone])
     if not corpus and backbone and not backbone.endswith("random init"):

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
-from .boards import Group, Score
 from .calibration import Curve
 from .clusters import Panel
+from .groups import Group, Score
 from .rounds import Course
 from .svg import ACCENT, INK, MUTED, PAPER, VARIABLES, drawing
 from .sweeps import Line, Sweep

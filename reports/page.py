@@ -24,7 +24,8 @@ from zsbench.atomic import write_text
 
 from .ablation_rows import ablation_csv
 from .ablation_view import MOST_DRAWN
-from .boards import Group, boards
+from .boards import boards
+from .groups import Group
 from .ledger import COLUMNS, ledger
 from .lines import MOST_LINES, swatch
 from .read import LeftOut, Run, read_runs

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .boards import Group
+from .groups import Group
 from .read import Run
 
 if TYPE_CHECKING:

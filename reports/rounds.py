@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from .alike import gathered
-from .boards import Board, Group, Score, score_of
+from .boards import Board
+from .groups import Group, Score, score_of
 from .series import round_rows
 from .tables import Row
 

@@ -70,6 +70,7 @@ PICTURE = {"key": str, "rule": str, "score?": Maybe(NUMBER), "photo": str, "trut
 
 RECORD: dict[str, Any] = {
     "schema": int, "status": str, "key": str, "zsbench?": str, "command?": str, "started?": str, "finished?": str,
+    "code_sha256?": Maybe(str),
     "method": {"name": str, "title": str, "source_sha256?": Maybe(str), "config_given?": dict, "config?": dict,
                "departures?": [{"field": str, "paper?": object, "value?": object, "reason?": str}],
                "parameters?": Maybe({"trainable?": Maybe(Count), "total?": Maybe(Count), "at_inference?": Maybe(Count)})},

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from .ablation import CLIP_SEG, FULL, OFFLINE, WITHOUT
-from .boards import Group
 from .figures import COLOURS, Bar, bar_of, per_cent_axis, short
+from .groups import Group
 from .svg import INK, MUTED, PAPER, drawing
 from .verdict import points
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .alike import circumstances, gathered, method_of
-from .boards import Board, Group
+from .boards import Board
+from .groups import Group
 
 
 class Point(NamedTuple):

@@ -108,6 +108,7 @@ COLUMNS: dict[str, Callable[[Run], Any]] = {
     "seconds_evaluate": _at("seconds.evaluate"),
     "seconds_total": _at("seconds.total"),
     "zsbench": _at("zsbench"),
+    "code_sha256": _at("code_sha256"),
     "started": _at("started"),
     "key": _at("key"),
     "folder": lambda run: run.place,

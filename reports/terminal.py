@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .ablation import ablations
-from .boards import WORDS, Board, Group
+from .boards import Board
+from .groups import WORDS, Group
 from .ordering import lines
 from .rounds import Course, courses
 from .verdict import points, signed, spread, verdict

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .boards import Board, Family, Group, Score
+from .boards import Board, Family
+from .groups import Group, Score
 from .sweeps import Line, Sweep
 
 PLACES = {"drawn": "the drawn scenes", "real": "the real photographs"}

@@ -17,8 +17,9 @@ from markupsafe import Markup
 
 from . import figures, lines
 from .ablation_view import AblationView, ablation_view
-from .boards import Board, Family, Group
+from .boards import Board, Family
 from .calibration import Curve, curves
+from .groups import Group
 from .pictures import Card, gallery
 from .rounds import Course, courses
 from .sweeps import Sweep, sweeps

@@ -52,6 +52,7 @@ STAGE = {"name": "segmentation", "key": "5e9a2c3d4f10", "seconds": 61.5, "steps"
 VILSEG = {"encoder": "small", "pretrained": "", "clusters": 20, "vision": "dino", "steps": 300, "self_training": 0}
 KMEANS = VILSEG | {"features": "vilseg", "k": 20, "mode": "per-image", "distance": "spherical", "position": 0.0}
 CLIP_SEG = {"encoder": "small-vit", "pretrained": "captions", "attention": "value", "templates": "single", "steps": 400}
+CODE = "c0de" * 16  # of the harness
 TRAINED_HERE = ("small-vit, random init, then CLIP's loss on the run's captions", "nothing")
 SWEPT = [["cow", "motorbike"], ["aeroplane", "sofa"], ["cat", "tvmonitor"], ["train", "bottle"],
          ["chair", "pottedplant"]]  # fmt: skip
@@ -66,12 +67,13 @@ def of_k(k: int) -> dict[str, Any]:
 
 def vilseg(**given: Any) -> dict[str, Any]:
     """Choices of `record` for ViL-Seg with all settings that an ablation looks at."""
-    return {"config": VILSEG, "given": given, "pictures": 0}
+    return {"config": VILSEG, "given": given, "trained": True, "pictures": 0}
 
 
 def kmeans(**given: Any) -> dict[str, Any]:
     """Choices of `record` for K-means; its config carries every setting of ViL-Seg."""
-    return {"method": "kmeans", "title": "K-means: offline clusters", "config": KMEANS, "given": given, "pictures": 0}
+    return {"method": "kmeans", "title": "K-means: offline clusters", "config": KMEANS, "given": given, "trained": True,
+            "pictures": 0}  # fmt: skip
 
 
 def clip_seg(**given: Any) -> dict[str, Any]:
@@ -116,11 +118,13 @@ def record(
     train_policy: str = "mask",
     config: dict[str, Any] | None = None,
     weights: tuple[str, str] | None = None,
+    trained: bool = False,
 ) -> dict[str, Any]:
     """A record of schema 1 whose unseen-only mIoU is about `level`.
 
     rounds: how many follow round 0. gamma: with a calibration, that gamma used. vectors: one of VECTORS. config: settings
-    in place of the three usual ones. weights: (what the backbone starts from, what that was trained on).
+    in place of the three usual ones. weights: (what the backbone starts from, what that was trained on). trained: with
+    ViL-Seg's shared stage, one per settings of ViL-Seg, captions and seed.
     """
     unseen, seen = UNSEEN if unseen is None else unseen, SEEN if seen is None else seen
     new = {"rounds": rounds, "gamma": gamma, "vectors": vectors, "background": background}
@@ -129,16 +133,17 @@ def record(
     words = json.dumps([method, corpus, seed, kind, limit, given, unseen, split, absent, *([more] if more else [])])
     key = hashlib.sha256(words.encode()).hexdigest()[:12]
     noise = random.Random(words)
+    settings = (config or {"clusters": 25, "vision": "dino", "steps": 600}) | (given or {})
     images = {"drawn": 400, "real": 1449}[kind]
     scored = min(images, limit or images)
     scores = _scores(noise, level, width, seen, unseen, set(absent))
     return {
-        "schema": 1, "status": "done", "key": key, "zsbench": "0.1.0",
+        "schema": 1, "status": "done", "key": key, "zsbench": "0.1.0", "code_sha256": CODE,
         "command": f"zsbench run --method {method} --split {split} --seed {seed}",
         "started": "2026-01-05T10:00:00+00:00", "finished": "2026-01-05T10:02:11+00:00",
         "method": {"name": method, "title": title, "source_sha256": hashlib.sha256(method.encode()).hexdigest(),
                    "config_given": given or {},
-                   "config": (config or {"clusters": 25, "vision": "dino", "steps": 600}) | (given or {}),
+                   "config": settings,
                    "departures": [
                        {"field": "model", "paper": "ViT-B/16", "value": "vit-small-64", "reason": "scenes are 64 px"},
                        {"field": "batch", "paper": 4096, "value": 96, "reason": "two cores"}],
@@ -167,11 +172,16 @@ def record(
         "scores": scores,
         "rounds": _rounds(noise, scores, unseen, rounds) if rounds else None,
         "calibration": _calibration(scores, gamma) if gamma is not None else None,
-        "stages": [STAGE] if stages else None,
+        "stages": [_trained(settings, corpus, seed)] if trained else [STAGE] if stages else None,
         "confusion": {"unseen": [], "all": []},
         "training": {"steps": 600, "last": {"loss": 1.2}},
         "files": {"per_image": "per_image.parquet", "curves": "curves.jsonl", "pictures": []},
     }  # fmt: skip
+
+
+def _trained(settings: dict[str, Any], corpus: str | None, seed: int) -> dict[str, Any]:
+    words = json.dumps([{name: settings[name] for name in VILSEG}, corpus, seed])
+    return STAGE | {"name": "vilseg", "key": hashlib.sha256(words.encode()).hexdigest()[:12]}
 
 
 def _scores(

@@ -17,8 +17,8 @@ from torch import Tensor
 from zsbench.errors import UserError
 from zsbench.nn import clip
 from zsbench.nn.dense import dense
-from zsbench.nn.local_model import CONFIG, WEIGHTS
-from zsbench.nn.weights import fitting
+from zsbench.nn.local_model import CONFIG, WEIGHTS, check_model, construct
+from zsbench.nn.weights import fitting, load_weights
 
 CPU = torch.device("cpu")
 
@@ -132,8 +132,9 @@ def test_weights_come_back_from_every_kind_of_file(
 
 
 def test_openais_files_are_read_in_single_precision(tmp_path: Path, towers: clip.Towers) -> None:
-    read = clip.build("small-vit", str(as_openai(weights(towers), tmp_path / "w")))
-    assert torch.equal(read.model.visual.proj, towers.model.visual.proj.half().float())
+    model: Any = construct({**clip.SMALL_VIT_CONFIG, "quick_gelu": True}, "quick")
+    load_weights(model, as_openai(weights(towers), tmp_path / "w"), "quick")
+    assert torch.equal(model.visual.proj, towers.model.visual.proj.half().float())
 
 
 def test_keys_that_do_not_fit_are_named_with_what_would(tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_a_pickle_with_code_is_not_opened(tmp_path: Path) -> None:
 def test_a_torchscript_archive_is_not_run_and_the_way_around_it_is_told(tmp_path: Path) -> None:
     path = tmp_path / "ViT-B-32.pt"
     torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), path)
-    with pytest.raises(UserError, match=r"TorchScript archive.*tag 'openai'.*torch\.jit\.load"):
+    with pytest.raises(UserError, match=r"TorchScript archive.*tag 'openai'.*torch\.jit\.load.*encoder=ARCH-quickgelu"):
         clip.build("small-vit", str(path))
 
 
@@ -189,8 +190,9 @@ def test_a_file_cut_short_is_refused(name: str, said: str, tmp_path: Path, tower
 
 
 def test_a_file_without_named_tensors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no tensors by name"):
-        clip.build("small-vit", str(as_torch([torch.zeros(2)], tmp_path / "w")))
+    for content in ([torch.zeros(2)], {"state_dict": [torch.zeros(2)]}, {"state_dict": torch.zeros(2)}):
+        with pytest.raises(UserError, match="no tensors by name"):
+            clip.build("small-vit", str(as_torch(content, tmp_path / "w")))
 
 
 # -- tags and names
@@ -259,9 +261,50 @@ def test_a_saved_model_comes_back_also_through_open_clip_itself(tmp_path: Path, 
     assert theirs.visual.preprocess_cfg["mean"] == [0.5] * 3
 
 
+def test_a_saved_resnet_comes_back_also_through_open_clip_itself(tmp_path: Path) -> None:
+    vision = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": clip.SMALL_TEXT}
+    model: Any = construct(config, "tiny").eval()
+    model.visual.bn1.running_var.fill_(3)
+    towers = clip.Towers(model, None, *clip.CENTRED, "tiny", config)
+    clip.save(towers, tmp_path)
+    read = clip.build(f"local-dir:{tmp_path}")
+    assert same(read, towers) and (read.width, read.stride) == (32, 32)
+    theirs, images = open_clip.create_model(f"local-dir:{tmp_path}").eval(), torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(theirs.encode_image(images), model.encode_image(images))
+
+
 def test_the_small_encoder_cannot_be_saved(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="save 'small-vit'"):
+    with pytest.raises(UserError, match=r"'small' .* stem: save 'small-vit'") as before:
+        clip.require_saveable("small")
+    with pytest.raises(UserError) as saving:
         clip.save(clip.build("small"), tmp_path / "mine")
+    assert str(saving.value) == str(before.value) and not list(tmp_path.iterdir())
+
+
+def buildable(arch: str) -> bool:
+    """As `build` decides before it makes a model."""
+    config = open_clip.get_model_config(arch)
+    try:
+        clip._require_known_parts(config, arch)
+    except UserError:
+        return False
+    return not config["vision_cfg"].get("attentional_pool")
+
+
+def test_what_can_be_built_can_be_read_back_or_is_refused_before_a_training() -> None:
+    refused = set()
+    for arch in filter(buildable, open_clip.list_models()):
+        try:
+            clip.require_saveable(arch)
+        except UserError:
+            refused.add(arch)
+        else:
+            check_model(Path(arch), json.loads(json.dumps(open_clip.get_model_config(arch))))
+    assert refused == {"coca_base"}
+    for spec in ("small-vit", "local-dir:somewhere"):
+        clip.require_saveable(spec)
 
 
 @pytest.fixture
@@ -287,7 +330,7 @@ def test_folders_that_lack_a_part_are_told(folder: Path, tmp_path: Path) -> None
         ("model_cfg", "vision_cfg", 3, "no section 'vision_cfg'"),
         ("model_cfg", "multimodal_cfg", {}, "no key named 'multimodal_cfg'"),
         ("model_cfg", "embed_dim", 10**9, "embed_dim = 1000000000, expected 1 to 8192"),
-        ("model_cfg", "embed_dim", "64", "embed_dim = 64, expected"),
+        ("model_cfg", "embed_dim", "64", "embed_dim = '64', expected"),
         ("model_cfg", "embed_dim", 32, "does not fit"),
         ("vision_cfg", "widht", 96, "Did you mean 'width'"),
         ("vision_cfg", "layers", 10**7, "layers = 10000000"),
@@ -302,9 +345,22 @@ def test_folders_that_lack_a_part_are_told(folder: Path, tmp_path: Path) -> None
         ("vision_cfg", "attentional_pool", True, "cannot segment: its attention pooler"),
         ("text_cfg", "hf_model_name", "roberta-base", "hf_model_name = 'roberta-base' would be fetched"),
         ("text_cfg", "hf_tokenizer_name", "someone/tokenizer", "would be fetched"),
+        ("vision_cfg", "patch_size", None, "patch_size = None"),
+        ("vision_cfg", "norm_kwargs", {"eps": "x"}, "eps = 'x', expected a number"),
+        ("vision_cfg", "norm_kwargs", {"eps": float("nan")}, "eps = nan"),
+        ("text_cfg", "norm_kwargs", 3, "norm_kwargs = 3, expected a section with eps"),
+        ("vision_cfg", "act_kwargs", {"approximate": "x"}, "approximate = 'x', expected 'none' or 'tanh'"),
+        ("text_cfg", "eos_id", "x", "eos_id = 'x', expected a whole number"),
+        ("text_cfg", "no_causal_mask", "no", "no_causal_mask = 'no', expected true or false"),
+        ("vision_cfg", "patch_dropout", True, "patch_dropout = True, expected a number"),
+        ("model_cfg", "quick_gelu", "false", "quick_gelu = 'false', expected true or false"),
         ("text_cfg", "vocab_size", 100, "vocab_size below 49408"),
         ("preprocess_cfg", "std", [1, 0, 1], r"std = \[1, 0, 1\], expected three numbers"),
+        ("preprocess_cfg", "std", [1e-50] * 3, "std = .*, expected three numbers between 0.0001 and 1000"),
         ("preprocess_cfg", "mean", [1, "x", 1], "mean"),
+        ("preprocess_cfg", "mean", [10**400] * 3, "mean = .*, expected three numbers"),
+        ("preprocess_cfg", "mean", [True] * 3, "mean = .*, expected three numbers"),
+        ("preprocess_cfg", "mean", [float("nan")] * 3, "mean = .*, expected three numbers"),
     ],
 )
 def test_a_folders_configuration_is_not_trusted(folder: Path, section: str, key: str, value: Any, said: str) -> None:

@@ -229,6 +229,36 @@ def test_it_describes_its_words_its_background_and_its_size(parts: Any, towers: 
     assert segmenter(parts, towers, tmp_path).describe(NAMES)["background"] is None
 
 
+def test_weights_of_a_folder_cannot_pass_for_a_training_from_scratch(parts: Any, tmp_path: Path) -> None:
+    folder = f"local-dir:{tmp_path}"
+    with pytest.raises(UserError, match="starts from random weights"):
+        method(parts, encoder=folder)
+    with pytest.raises(UserError, match="starts from random weights"):
+        captioned_clip.clip_for(folder, "captions", method(parts).recipe(), None, Job(CPU, 0, tmp_path), Attention())
+    told = method(parts, encoder=folder, pretrained="").supervision
+    assert "random" not in told.backbone and told.backbone_corpus == "unknown corpus"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"encoder": "small"}, "small-vit"), ({"encoder": "RN50", "attention": "qq"}, "RN50 has no attention rule 'qq'")],
+)
+def test_what_cannot_be_used_or_saved_is_not_trained(parts: Any, job: Job, given: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        method(parts, **given).fit(view(), job)
+    assert not list(job.folder.parent.glob("stages/*"))
+
+
+def test_equal_captions_are_no_negatives_and_the_picture_stays_nearly_whole(parts: Any, job: Job) -> None:
+    torch.manual_seed(0)
+    learner = captioned_clip.CaptionedClip(clip.build(clip.SMALL_VIT))
+    tokens = learner.towers.tokenizer(["a cat"] * 4)
+    batch = {"images": images(4), "tokens": tokens, "caption_ids": torch.zeros(4, dtype=torch.int64)}
+    assert float(learner(batch)["loss"].detach()) == pytest.approx(0.0, abs=1e-6)
+    recipe = method(parts).recipe()
+    assert recipe.views().global_scale == (0.9, 1.0) and recipe.views().n_local == 0
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -177,3 +177,26 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str, expected: str) -> None
 def test_a_file_with_a_value_of_another_type_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UserError):
         settings(OPTIONS, config(tmp_path, f'method = "x"\n{text}\n'))
+
+
+def test_files_that_fields_name_lie_beside_the_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "own"
+    (own / "model").mkdir(parents=True)
+    (own / "prompts.txt").write_text("a {}")
+    (own / "model/open_clip_config.json").write_text("{}")
+    (own / "run.toml").write_text(
+        '[[run]]\nmethod = "clip-seg"\nset = { encoder = "local-dir:model", pretrained = "openai" }\n'
+        'matrix = { templates = ["prompts.txt", "80", "absent.txt"] }\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "openai").mkdir()
+    options = {"sets": (), "methods": (), "splits": (), "seeds": ()}
+    (entry,) = settings(options, Path("own/run.toml")).entries
+    assert entry.set == {"encoder": "local-dir:own/model", "pretrained": "openai"}
+    assert entry.matrix["templates"] == ("own/prompts.txt", "80", "absent.txt")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0])
+def test_a_cache_has_a_size(number: float) -> None:
+    with pytest.raises(UserError, match="gigabytes"):
+        settings({"sets": (), "methods": ("vilseg",), "cache_features": number}, None)

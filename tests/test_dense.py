@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zsbench.errors import UserError
 from zsbench.nn import dense_timm, dense_vit
-from zsbench.nn.attention import PUBLISHED, RULES, Attention, Rule, mix, nearness
+from zsbench.nn.attention import NARROWEST, PUBLISHED, RULES, Attention, Rule, mix, nearness
 from zsbench.nn.dense import dense, require_dense, require_rule, rules_of, stride
 
 VIT = {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16, "mlp_ratio": 2.0}
@@ -359,8 +359,14 @@ def test_blocks_that_do_more_than_attend_have_the_plain_rule_only(extra: dict[st
 def test_unknown_rules_and_widths_are_refused() -> None:
     with pytest.raises(UserError, match="Did you mean 'qq"):
         Attention("qq+k")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="std = 0"):
-        Attention("kk+gauss", std=0)
+    for std in (0, -1.0, 1e-30, 0.09, float("nan")):
+        with pytest.raises(UserError, match=r"std = .*, above 0; at 0\.1, the least"):
+            Attention("kk+gauss", std=std)
+
+
+@pytest.mark.parametrize(("std", "expected"), [(NARROWEST, torch.eye(12)), (1e200, torch.ones(12, 12))])
+def test_the_narrowest_gaussian_sees_the_patch_alone_and_the_widest_all(std: float, expected: Tensor) -> None:
+    near(nearness((3, 4), Attention("kk+gauss", std=std).std, 12), expected)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,15 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def zeros(path: Path) -> None:
+    path.write_bytes(bytes(4))  # the right sum of nothing
+
+
+def bare_header(path: Path) -> None:
+    start = b"\x93NUMPY\x01\x00"
+    path.write_bytes(start + zlib.crc32(start).to_bytes(4, "little"))
+
+
 def flip(path: Path) -> None:
     whole = bytearray(path.read_bytes())
     whole[-30] ^= 1
@@ -121,7 +131,8 @@ def zipped(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil", [cut, cut_header, cut_sum, empty, flip, reshape, spoil_header, smuggle, objects, zipped]
+    "spoil",
+    [cut, cut_header, cut_sum, empty, zeros, bare_header, flip, reshape, spoil_header, smuggle, objects, zipped],
 )
 def test_a_spoilt_entry_is_made_again(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
     cache = FeatureCache(tmp_path, MUCH)

@@ -323,6 +323,23 @@ def test_a_minibatch_never_holds_more_than_a_batch_and_an_image(
 
 
 @pytest.mark.parametrize("minibatch", [False, True])
+def test_restarts_and_steps_matter_in_both_modes(minibatch: bool, tmp_path: Path) -> None:
+    found = []
+    for number, (restarts, steps) in enumerate([(1, 1), (20, 1), (1, 20)]):
+        sampled = Sampled(6, images=6, tokens=50, restarts=restarts, steps=steps, minibatch=minibatch)
+        job = Job(torch.device("cpu"), 0, tmp_path)
+        found.append(fitted_centres(tmp_path / str(number), items(), colours, sampled, job))
+    assert not torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
+
+
+def test_more_clusters_than_a_minibatch_has_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("zsbench.nn.dataset_kmeans.BATCH", 20)
+    sampled = Sampled(30, images=20, tokens=50, restarts=1, steps=3, minibatch=True)
+    found = fitted_centres(tmp_path / "c", items(20), colours, sampled, Job(torch.device("cpu"), 0, tmp_path))
+    assert found.shape == (30, 3) and len(found.unique(dim=0)) == 30
+
+
+@pytest.mark.parametrize("minibatch", [False, True])
 def test_more_clusters_than_tokens_are_refused(minibatch: bool, tmp_path: Path) -> None:
     sampled = Sampled(500, images=2, tokens=10, restarts=1, steps=5, minibatch=minibatch)
     with pytest.raises(UserError, match="only 20 tokens"):

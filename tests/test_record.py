@@ -14,7 +14,16 @@ from zsbench import device as device_module
 from zsbench import record as record_module
 from zsbench.device import pick_device, pick_precision
 from zsbench.errors import UserError
-from zsbench.record import SCHEMA, environment, git_revision, peak_memory, read_record, run_key, write_record
+from zsbench.record import (
+    SCHEMA,
+    environment,
+    file_hashes,
+    git_revision,
+    peak_memory,
+    read_record,
+    run_key,
+    write_record,
+)
 
 FACTS: dict[str, Any] = {"seed": 0, "config": {"a": 1, "b": "ü"}, "data": ["x", None]}
 
@@ -128,3 +137,18 @@ def test_bf16_where_the_processor_has_it(has: bool, precision: str, monkeypatch:
         assert pick_precision("auto", torch.device(device)) == precision
         assert pick_precision("fp32", torch.device(device)) == "fp32"
     assert pick_precision("auto", torch.device("mps")) == "fp32"
+
+
+def test_a_models_folder_is_known_by_its_files(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    config, weights = folder / "open_clip_config.json", folder / "open_clip_model.safetensors"
+    asked = [{"encoder": f"local-dir:{folder}"}, {"pretrained": str(folder)}]
+    assert all(file_hashes(config_) == {} for config_ in asked), "a folder without a model is no model"
+    config.write_text("{}")
+    found = []
+    for content in (b"one", b"two"):
+        weights.write_bytes(content)
+        found.append([file_hashes(config_) for config_ in asked])
+    assert found[0][0].keys() == {"encoder"} and found[0][1].keys() == {"pretrained"}
+    assert found[0][0] != found[1][0] and found[0][1] != found[1][1]

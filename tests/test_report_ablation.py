@@ -12,9 +12,11 @@ import pytest
 from records import clip_seg, kmeans, record, vilseg, write_run
 from test_report import EVIL, Page, edit, read_csv, report
 from zsbench.reports.ablation import FULL, OFFLINE, WITHOUT, Ablation, ablations, first_table
-from zsbench.reports.boards import Board, Group, boards
+from zsbench.reports.alike import start_of
+from zsbench.reports.boards import Board, boards
 from zsbench.reports.clusters import panels
 from zsbench.reports.comparable import reasons
+from zsbench.reports.groups import Group
 from zsbench.reports.ledger import COLUMNS, ledger
 from zsbench.reports.ordering import sentence
 from zsbench.reports.page import ReportSummary, write_report
@@ -95,6 +97,8 @@ def test_rows_are_matched_per_captions(ablated: Path) -> None:
         {"limit": 5, "limited": True},
         {"device": "cuda"},
         {"zsbench": "0.0.9"},
+        {"code_sha256": "f" * 64},
+        {"code_sha256": None},
     ],
 )
 @pytest.mark.parametrize("row", [0, 1])
@@ -115,6 +119,73 @@ def test_other_kmeans_are_not_the_papers_row(tmp_path: Path, change: dict[str, A
 def test_another_source_of_the_same_method_is_no_row(tmp_path: Path) -> None:
     edit(trio(tmp_path)[0], method__source_sha256="f" * 64)
     assert only(tmp_path).row(WITHOUT).group is None
+
+
+def stages(key: str) -> list[dict[str, Any]]:
+    return [{"name": "vilseg", "key": key, "shared": True}]
+
+
+@pytest.mark.parametrize(
+    ("of_kmeans", "of_full", "matched"),
+    [
+        (stages("aaaaaaaaaaaa"), stages("aaaaaaaaaaaa"), True),
+        (stages("aaaaaaaaaaaa"), stages("bbbbbbbbbbbb"), False),
+        ([{"name": "clip", "key": "bbbbbbbbbbbb"}], stages("bbbbbbbbbbbb"), False),
+        (None, stages("aaaaaaaaaaaa"), False),
+        (stages("aaaaaaaaaaaa"), [], False),
+        (None, [], True),
+    ],
+)
+def test_kmeans_starts_from_the_full_rows_own_training(
+    tmp_path: Path, of_kmeans: Any, of_full: Any, matched: bool
+) -> None:
+    trio(tmp_path, seed=0)
+    _, offline, full = trio(tmp_path, seed=1)
+    edit(offline, stages=of_kmeans)
+    edit(full, stages=of_full)
+    assert (only(tmp_path).row(OFFLINE).group is not None) is matched
+
+
+def test_clip_seg_of_other_code_or_other_weights_is_beside_no_row(tmp_path: Path) -> None:
+    trio(tmp_path)
+    clip = write_run(tmp_path / "runs", **clip_seg())
+    assert only(tmp_path).beside is not None
+    edit(clip, code_sha256="f" * 64)
+    assert only(tmp_path).beside is None
+    edit(clip, code_sha256=record()["code_sha256"], supervision__backbone_corpus="unknown corpus")
+    assert only(tmp_path).beside is None
+
+
+def test_runs_of_two_codes_are_two_groups_told_apart(tmp_path: Path) -> None:
+    for seed in SEEDS:
+        folder = write_run(tmp_path / "runs", seed=seed, **vilseg())
+    write_run(tmp_path / "runs", **kmeans())
+    assert all(board_of(tmp_path).apart(group) == [] for group in board_of(tmp_path).groups)
+    edit(folder, code_sha256="1a2b3c4d5e6f" + "0" * 52)
+    board = board_of(tmp_path)
+    told = {group.first.key: (group.seeds, board.apart(group)) for group in board.groups if group.title == "ViL-Seg"}
+    assert sorted(told.values()) == [([0, 1], ["code c0dec0dec0de"]), ([2], ["code 1a2b3c4d5e6f"])]
+    assert [board.apart(group) for group in board.groups if group.title != "ViL-Seg"] == [[]]
+    edit(folder, code_sha256=None)
+    board = board_of(tmp_path)
+    assert ["code –"] in [board.apart(group) for group in board.groups], "an older record is of no known code"
+    assert "code –" in report(tmp_path)[1]
+
+
+def test_of_equal_settings_no_row_is_chosen_by_its_score(tmp_path: Path) -> None:
+    """Two editions of K-means with the scores dealt out both ways: the same one is the row."""
+    chosen_keys = set()
+    for place, levels in enumerate(((0.2, 0.7), (0.7, 0.2))):
+        home = tmp_path / str(place)
+        trio(home)
+        edit(write_run(home / "runs", level=levels[0], **kmeans()), key="aaaaaaaaaaaa")
+        other = write_run(home / "other", level=levels[1], **kmeans())
+        edit(other, key="bbbbbbbbbbbb", method__source_sha256="f" * 64)
+        other.rename(home / "runs" / "other")
+        offline = only(home).row(OFFLINE).group
+        assert offline is not None and only(home).others == 1
+        chosen_keys.add(offline.first.key)
+    assert chosen_keys == {"aaaaaaaaaaaa"}
 
 
 def test_the_row_is_not_chosen_by_its_score(tmp_path: Path) -> None:
@@ -230,7 +301,12 @@ def test_a_run_that_may_be_compared() -> None:
          "starts from weights trained on LAION-2B, the paper's from CC12M alone"),
         ({"supervision__backbone_corpus": ""}, "starts from weights trained on unknown corpus, the paper's from CC12M alone"),
         ({"method__config__encoder": "small"}, "encoder small, in the paper ViT-B-16"),
+        ({"method__config__encoder": "ViT-B-16-plus-240"}, "encoder ViT-B-16-plus-240, in the paper ViT-B-16"),
+        ({"method__config__encoder": "ViT-B-16-SigLIP"}, "encoder ViT-B-16-SigLIP, in the paper ViT-B-16"),
         ({"method__config__clusters": 25}, "25 clusters, in the paper 20"),
+        ({"method__config__clusters": None}, "no recorded number of clusters, in the paper 20"),
+        ({"method__config__pretrained": "captions", "supervision__backbone_corpus": "unknown corpus"},
+         "starts from weights trained on unknown corpus, the paper's from CC12M alone"),
         ({"method__config__self_training": 2}, "2 rounds of self-training, in the paper none"),
         ({"data__parts__val__scored": 64, "limited": True}, "64 of 1,449 images scored"),
         ({"limited": True}, "limited: 1,449 images, the protocol has more"),
@@ -240,6 +316,53 @@ def test_a_run_that_may_be_compared() -> None:
 )  # fmt: skip
 def test_every_reason_is_a_fact_of_the_record(change: dict[str, Any], why: str) -> None:
     assert TABLE_2 is not None and reasons(a_real_run(**change), TABLE_2) == [why]
+
+
+def test_the_quickgelu_tower_is_the_papers() -> None:
+    assert TABLE_2 is not None and reasons(a_real_run(method__config__encoder="ViT-B-16-quickgelu"), TABLE_2) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cc12m", "CC12M.tsv", "cc-12m.jsonl", "cc12m-train.tsv", "cc12m_v2.csv", "/data/cc12m/", "cc12m/*.tar",
+        "/data/cc12m/{00000..01242}.tar", "cc12m-train-{0000..2175}.tar", "cc12m/train/shard-00001.tar",
+        "C:\\data\\cc12m\\00000.tar", "hf:someone/cc12m-wds:default:train",
+    ],
+)  # fmt: skip
+def test_names_of_the_papers_captions(name: str) -> None:
+    assert TABLE_2 is not None and reasons(a_real_run(supervision__corpus__name=name), TABLE_2) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "blip-recaptioned-cc12m-and-coco.tsv", "cc12m-recaptioned.tsv", "recaptioned-cc12m.tsv", "cc12m+coco.tsv",
+        "cc12m/recaptioned/{00000..01242}.tar", "cc12m2.tsv", "mycc12m.tsv", "cc12m, purged",
+        "hf:someone/cc12m:recaptioned:train", "cc12m-übersetzt.tsv", "cc12m-翻译.tsv",
+    ],
+)  # fmt: skip
+def test_names_of_something_else_made_of_the_papers_captions(name: str) -> None:
+    corpus = {"supervision__corpus__name": name, "supervision__corpus__policy": "as-is"}
+    why = f"trained on {name}, in the paper on CC12M, which its name does not show to be the same"
+    assert TABLE_2 is not None and reasons(a_real_run(**corpus), TABLE_2) == [why]
+
+
+def test_purged_captions_of_the_paper_are_told_by_their_policy() -> None:
+    corpus = {"supervision__corpus__name": "cc12m.tsv, purged", "supervision__corpus__policy": "purge"}
+    told = ["captions after the policy “purge”, in the paper as they are"]
+    assert TABLE_2 is not None and reasons(a_real_run(**corpus), TABLE_2) == told
+
+
+def test_kmeans_has_two_numbers_of_clusters() -> None:
+    value = paper("vilseg").find("Table 2", OFFLINE, "voc2012")
+    own = {"method__name": "kmeans", "method__config__features": "vilseg", "method__config__k": 20}
+    assert value is not None and reasons(a_real_run(**own), value) == []
+    trained = own | {"method__config__clusters": 25}
+    assert reasons(a_real_run(**trained), value) == ["encoder trained with 25 clusters, in the paper 20"]
+    assert reasons(a_real_run(**trained | {"method__config__features": "clip"}), value) == [], "no head trained it"
+    cut = reasons(a_real_run(**own | {"method__config__k": 10}), value)
+    assert cut == ["10 clusters, in the paper 20"]
 
 
 def test_table_one_does_not_say_which_names_compete() -> None:
@@ -433,6 +556,9 @@ def test_the_ledger_tells_what_the_weights_saw() -> None:
     assert saw(backbone_corpus="unknown corpus", **other) == ("warned", "unknown corpus")
     assert saw(backbone_corpus="", **other) == ("warned", "not stated"), "nobody's word is not nothing"
     assert saw(backbone_corpus="LAION-2B", **other) == ("used", "LAION-2B")
+    assert saw(backbone_corpus="unknown corpus") == ("warned", "unknown corpus"), (
+        "trained on captions, but not on these alone"
+    )
 
 
 def test_unknown_weights_never_look_clean(tmp_path: Path) -> None:
@@ -444,6 +570,16 @@ def test_unknown_weights_never_look_clean(tmp_path: Path) -> None:
         "none; weights saw unknown corpus" in summary.text and "nobody knows whether that names unseen classes" in text
     )
     assert rows[0]["weights_corpus"] == "unknown corpus"
+
+
+def test_strangers_weights_trained_further_on_the_runs_captions_are_told(tmp_path: Path) -> None:
+    own = write_run(tmp_path / "runs", **clip_seg())
+    [group] = board_of(tmp_path).groups
+    assert group.weights == "" and start_of(group.first) == ""
+    edit(own, supervision__backbone="local-dir:mine, then CLIP's loss", supervision__backbone_corpus="unknown corpus")
+    [group] = board_of(tmp_path).groups
+    assert group.weights == "unknown corpus" and start_of(group.first) == "local-dir:mine, then CLIP's loss"
+    assert "weights saw unknown corpus" in report(tmp_path)[1]
 
 
 def test_prompts_and_attention_stand_with_the_run(tmp_path: Path) -> None:

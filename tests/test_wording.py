@@ -127,6 +127,35 @@ def test_other_weights_other_prompts_other_groups_are_not_served_from_the_cache(
     assert not torch.allclose(joined, apart)
 
 
+def test_two_words_are_not_one_word_with_a_line_break(towers: clip.Towers, tmp_path: Path) -> None:
+    told = [Wording(("{}",), {"cat": said}).told(["cat"])["sha256"] for said in (("cat", "puss"), ("cat\npuss",))]
+    assert told[0] != told[1]
+    two, one = (
+        speaker(towers, tmp_path, "{}", cat=said).queries(["cat"]) for said in (("cat", "puss"), ("cat\npuss",))
+    )
+    assert not torch.equal(two, one)
+    (tmp_path / "words.toml").write_text('cat = ["cat\\npuss"]')
+    with pytest.raises(UserError, match="no text"):
+        wording.words(str(tmp_path / "words.toml"))
+
+
+def test_text_of_other_code_or_another_device_is_encoded_anew(
+    towers: clip.Towers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speaker(towers, tmp_path).queries(NAMES)
+    for change in ("code", "version"):
+        if change == "code":
+            monkeypatch.setattr(wording, "code_sha256", lambda: "later")
+        else:
+            monkeypatch.setattr(torch, "__version__", "later")
+        asked: list[str] = []
+        monkeypatch.setattr(
+            wording, "text_features", lambda *given, kept=asked: kept.extend(given[1]) or torch.ones(3, 64)
+        )
+        speaker(towers, tmp_path).queries(NAMES)
+        assert asked, change
+
+
 def test_the_record_tells_sentences_words_and_the_hash_of_every_prompt() -> None:
     told = Wording((PROMPT,), {"cat": ("kitten",), "ship": ("boat",)}).told(NAMES)
     assert told["prompts"] == ["a photo of a kitten.", "a photo of a dog.", "a photo of a tv monitor."]

@@ -13,7 +13,7 @@ from zsbench.corpus import Corpus
 from zsbench.data.dataset import Dataset
 from zsbench.data.view import training_part
 from zsbench.method import Segmenter
-from zsbench.record import environment, peak_memory
+from zsbench.record import code_sha256, environment, peak_memory
 from zsbench.run import Run
 from zsbench.split import Split
 
@@ -30,6 +30,7 @@ def record_of(
     return {
         "key": run.key,
         "zsbench": __version__,
+        "code_sha256": code_sha256(),
         "command": plan.command,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,6 +18,7 @@ from zsbench.errors import UserError
 
 SCHEMA = 1
 FILE = "record.json"
+MODEL_FOLDER, MODEL_CONFIG = "local-dir:", "open_clip_config.json"  # how open_clip names a model in a folder
 
 
 def run_key(facts: dict[str, Any]) -> str:
@@ -42,9 +43,13 @@ def code_sha256() -> str:
 
 
 def file_hashes(config: dict[str, Any]) -> dict[str, str]:
-    """Hashes of the files that a configuration names, whatever their suffix."""
-    named = {n: Path(v) for n, v in config.items() if isinstance(v, str) and v and "\0" not in v}
-    return {name: _file_sha256(path) for name, path in named.items() if _is_file(path)}
+    """Hashes of the files that a configuration names, whatever their suffix, and of the folders that hold a model."""
+    named = {
+        n: Path(v.removeprefix(MODEL_FOLDER)) for n, v in config.items() if isinstance(v, str) and v and "\0" not in v
+    }
+    files = {name: _file_sha256(path) for name, path in named.items() if _is_file(path)}
+    models = {name: path for name, path in named.items() if name not in files and _is_file(path / MODEL_CONFIG)}
+    return files | {name: _folder_sha256(path) for name, path in models.items()}
 
 
 def _is_file(path: Path) -> bool:
@@ -52,6 +57,12 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a text too long to be a name
         return False
+
+
+def _folder_sha256(folder: Path) -> str:
+    """Of the names and contents of the files that lie in it."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256("".join(f"{path.name} {_file_sha256(path)}\n" for path in files).encode()).hexdigest()
 
 
 def _file_sha256(path: Path) -> str:

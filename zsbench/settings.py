@@ -15,6 +15,7 @@ from typing import Any, Literal
 from zsbench.config import parse, parse_sets
 from zsbench.corpus import Policy
 from zsbench.errors import UserError, unknown
+from zsbench.record import MODEL_FOLDER, file_hashes
 
 Matrix = Mapping[str, tuple[Any, ...]]
 
@@ -108,6 +109,8 @@ def settings(options: Mapping[str, Any], file: Path | None) -> Settings:
         runs = [_entry(told, own, given, sets, f"{file}, [[run]] {n}: ") for n, own in enumerate(entries, 1)]
         top["runs"] = _wanted(runs, given.get("method", ()), file)
     chosen = Settings(**top | {name: value for name, value in given.items() if not entries or name not in LISTS})
+    if chosen.cache_features is not None and not 0 <= chosen.cache_features <= RANGES["cache_features"][1]:
+        raise UserError(f"--cache-features {chosen.cache_features}: gigabytes were expected, e.g. --cache-features 20")
     if not chosen.method and not chosen.runs:
         raise UserError("which method? Name one with --method, e.g. --method vilseg.  All methods: zsbench list")
     return chosen
@@ -202,7 +205,7 @@ def _value(path: Path, name: str, value: Any, place: str = "") -> Any:
     if name == "set":
         if not isinstance(value, dict):
             raise UserError(f"{path}{place}: [set] must be a table of fields")
-        return value
+        return {field: _field_beside(path, item) for field, item in value.items()}
     if name == "matrix":
         return _matrix(path, value, place)
     if name in LISTS:
@@ -226,7 +229,10 @@ def _matrix(path: Path, value: Any, place: str) -> Matrix:
                 f"{path}{place}: matrix: {name} holds {wrong[0]!r}: texts, numbers, true or false were expected"
             )
     return {
-        name: tuple(_beside(path, name, _scalar(path, name, item, place)) if name in CORPUS else item for item in items)
+        name: tuple(
+            _beside(path, name, _scalar(path, name, item, place)) if name in CORPUS else _field_beside(path, item)
+            for item in items
+        )
         for name, items in value.items()
     }
 
@@ -235,6 +241,15 @@ def _beside(path: Path, name: str, value: Any) -> Any:
     """A file of captions, a method or a split that lies beside the config file, by its path."""
     file = name == "captions" or (name in ("method", "split") and str(value).endswith((".py", ".toml")))
     return str(path.parent / value) if file and value.strip() and (path.parent / value).exists() else value
+
+
+def _field_beside(path: Path, value: Any) -> Any:
+    """A method's field that names a file (templates, weights) or a model's folder beside the config file, by its path."""
+    if not isinstance(value, str) or not (value.startswith(MODEL_FOLDER) or Path(value).suffix):
+        return value
+    folder = MODEL_FOLDER if value.startswith(MODEL_FOLDER) else ""
+    found = path.parent / value.removeprefix(folder)
+    return f"{folder}{found}" if file_hashes({"field": f"{folder}{found}"}) else value
 
 
 def _scalar(path: Path, name: str, value: Any, place: str = "") -> Any:

@@ -30,6 +30,7 @@ from zsbench.errors import UserError, unknown
 
 Rule = Literal["plain", "value", "qq+kk", "kk+gauss", "qq"]
 RULES: tuple[Rule, ...] = get_args(Rule)
+NARROWEST = 0.1  # patches: the nearest neighbour is at exp(-50) already, narrower Gaussians are the same one
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,10 @@ class Attention:
     def __post_init__(self) -> None:
         if self.rule not in RULES:
             raise unknown("attention rule", self.rule, RULES)
-        if not self.std > 0:
-            raise UserError(f"std = {self.std}: a Gaussian's width in patches, above 0")
+        if not self.std >= NARROWEST:
+            raise UserError(
+                f"std = {self.std}: a Gaussian's width in patches, above 0; at {NARROWEST}, the least, a patch sees itself alone"
+            )
 
     @property
     def as_trained(self) -> bool:
@@ -102,7 +105,7 @@ def mix(attention: Attention, q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, 
 def nearness(grid: tuple[int, int], std: float, tokens: int, device: torch.device | None = None) -> Tensor:
     """ω, (n, n): exp(-distance² / 2 std²) between patches, 0 in rows and columns of the tokens before them."""
     rows, columns = (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
-    down, across = (torch.exp(-((p[:, None] - p) ** 2) / (2 * std**2)) for p in (rows, columns))
+    down, across = (torch.exp(-(((p[:, None] - p) / std) ** 2) / 2) for p in (rows, columns))
     before = tokens - grid[0] * grid[1]
     return F.pad(torch.kron(down, across), (before, 0, before, 0))
 

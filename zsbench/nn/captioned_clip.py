@@ -17,9 +17,12 @@ from torch import Tensor, nn
 
 from zsbench import distributed
 from zsbench.data.view import Items
+from zsbench.errors import UserError
 from zsbench.method import Job
 from zsbench.nn import clip
-from zsbench.nn.dense import dense
+from zsbench.nn.attention import Attention
+from zsbench.nn.corpora import LOCAL_DIR, corpus_of
+from zsbench.nn.dense import dense, require_rule, rules_of
 from zsbench.nn.losses import caption_id, contrastive
 from zsbench.nn.views import ViewRecipe, make_views, square
 from zsbench.sampling import Sampler
@@ -50,13 +53,38 @@ class ClipRecipe:
         return ViewRecipe(self.view_size, n_local=0, global_scale=(0.9, 1.0), flip=0.0, colour_global=False)
 
 
-def clip_for(encoder: str, pretrained: str, recipe: ClipRecipe, captions: Items | None, job: Job) -> clip.Towers:
-    """Published weights (a tag, a file), or, with pretrained = "captions", the encoder trained here on `captions`."""
-    if pretrained != CAPTIONS:
-        return clip.build(encoder, pretrained)
-    assert captions is not None  # declared, and the guard refuses to run without
+def start_of(encoder: str, pretrained: str) -> tuple[str, str]:
+    """What weights begin as, in words, and what they were trained on before this run: for a method's supervision."""
+    if pretrained == CAPTIONS:
+        return f"{encoder}, random init, then CLIP's loss on the run's captions", "nothing"
+    own = "weights of that folder" if encoder.startswith(LOCAL_DIR) else "random init"
+    return f"{encoder}, {pretrained or own}", corpus_of(pretrained, encoder)
+
+
+def refuse_folder(encoder: str, pretrained: str) -> None:
+    """Raises UserError where CLIP is to be trained from scratch and the encoder brings weights of its own."""
+    if pretrained == CAPTIONS and encoder.startswith(LOCAL_DIR):
+        raise UserError(
+            f"pretrained = {CAPTIONS} starts from random weights, and {encoder} has its own: name an architecture, e.g."
+            " --set encoder=ViT-B-16, or leave pretrained empty to use the folder's weights as they are"
+        )
+
+
+def clip_for(
+    encoder: str, pretrained: str, recipe: ClipRecipe, captions: Items | None, job: Job, attention: Attention
+) -> clip.Towers:
+    """Published weights (a tag, a file), or, with pretrained = "captions", the encoder trained here on `captions`.
+
+    Raises UserError for a tower without the rule `attention`, and for one that could be trained and not saved.
+    """
+    refuse_folder(encoder, pretrained)
     torch.manual_seed(job.seed)
-    towers = clip.build(encoder)
+    towers = clip.build(encoder, "" if pretrained == CAPTIONS else pretrained)
+    require_rule(towers.model.visual, attention, encoder)
+    if pretrained != CAPTIONS:
+        return towers
+    assert captions is not None  # declared, and the guard refuses to run without
+    clip.require_saveable(encoder)
     with shared_stage(job, "clip", {"encoder": encoder, **asdict(recipe), "trainer": SOURCE}) as shared:
         sampler = Sampler(captions.size, recipe.batch, job.seed)
         batches = CaptionedImages(recipe, captions, sampler, towers, shared)
@@ -75,10 +103,11 @@ class CaptionedClip(nn.Module):
     def __init__(self, towers: clip.Towers):
         super().__init__()
         self.towers, self.clip = towers, towers.model
+        self.pooling = Attention(rules_of(self.clip.visual)[0])  # of every tower, the first rule is the one that pools
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        images = dense(self.clip.visual, clip.normalise(self.towers, batch["images"])).pooled_BD
-        assert images is not None  # the rule "plain" pools
+        images = dense(self.clip.visual, clip.normalise(self.towers, batch["images"]), self.pooling).pooled_BD
+        assert images is not None
         scale = self.clip.logit_scale.exp().clamp(max=100)
         loss = contrastive(images, self.clip.encode_text(batch["tokens"]), scale, batch["caption_ids"])
         return {"loss": loss, "scale": scale}

@@ -23,7 +23,7 @@ from zsbench.nn.corpora import LOCAL_DIR, is_path
 from zsbench.nn.corpora import corpus_of as corpus_of
 from zsbench.nn.dense import cannot_segment, require_dense, stride
 from zsbench.nn.dense_timm import MAP_POOL
-from zsbench.nn.local_model import construct, read_config, read_model, write_model
+from zsbench.nn.local_model import NOT_SAID, construct, read_config, read_model, write_model
 from zsbench.nn.weights import digest as digest
 from zsbench.nn.weights import load_weights
 from zsbench.nn.weights import read_tensors as read_tensors
@@ -162,12 +162,21 @@ def _from_folder(folder: Path, pretrained: str) -> Towers:
     return Towers(model, _tokenizer(config["text_cfg"]), mean, std, f"{LOCAL_DIR}:{folder}", config)
 
 
+def require_saveable(arch: str) -> None:
+    """Raises UserError for an architecture that `save` cannot write. Builds nothing: ask before a training."""
+    import open_clip
+
+    config = (open_clip.get_model_config(arch) if arch in open_clip.list_models() else None) or {}
+    lost = "stem" if arch == SMALL else next((part for key, part in NOT_SAID.items() if key in config), "")
+    if lost:
+        raise UserError(
+            f"'{arch}' cannot be saved as a folder, which has no place for its {lost}: save '{SMALL_VIT}' or ViT-B-16"
+        )
+
+
 def save(towers: Towers, folder: Path) -> None:
     """Writes the folder that `build("local-dir:FOLDER")`, and open_clip itself, read back."""
-    if towers.arch == SMALL:
-        raise UserError(
-            f"open_clip's format cannot say the stem of '{SMALL}': save '{SMALL_VIT}' or a model of open_clip"
-        )
+    require_saveable(towers.arch)
     size = towers.model.visual.image_size
     preprocess = {"mean": towers.mean, "std": towers.std, "size": size}
     write_model(folder, towers.model, towers.config, preprocess)

@@ -7,6 +7,7 @@ Legend: k clusters, D features, n tokens.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,15 @@ from zsbench.data.view import Items
 from zsbench.errors import UserError
 from zsbench.method import Job
 
-BATCH = 4_096  # tokens that MiniBatchKMeans sees at once
+BATCH = 4_096  # tokens that MiniBatchKMeans sees at once, at least
+TOKENS_EACH = 10  # … and as many for every cluster, so that the first batch can found them all
 REASSIGN = 0.01  # a centre with fewer than this share of the largest one's tokens starts anew
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Which tokens are clustered and how. minibatch: in one pass, never more than a batch of tokens held at once."""
+    """Which tokens are clustered and how. minibatch: in one pass, never more than a batch of tokens held at once; restarts
+    and steps are of the clustering of the first batch, from which the others go on."""
 
     k: int
     images: int
@@ -74,13 +77,12 @@ def _minibatch(tokens: Iterator[np.ndarray], sampled: Sampled, seed: int) -> np.
     from sklearn.cluster import MiniBatchKMeans
     from threadpoolctl import threadpool_limits
 
-    model: Any = MiniBatchKMeans(
-        sampled.k, batch_size=BATCH, n_init=sampled.restarts, reassignment_ratio=REASSIGN, random_state=seed
-    )
+    batches = _batches(tokens, max(BATCH, TOKENS_EACH * sampled.k))
+    first = next(batches, np.empty((0, 1), np.float32))
+    start = _at_once(iter([first.copy()]), sampled, seed)  # `partial_fit` knows neither restarts nor steps
+    model: Any = MiniBatchKMeans(sampled.k, init=start, n_init=1, reassignment_ratio=REASSIGN, random_state=seed)
     with threadpool_limits(1):
-        for number, batch_nD in enumerate(_batches(tokens)):
-            if number == 0:
-                _refuse_few(len(batch_nD), sampled)
+        for batch_nD in itertools.chain([first], batches):
             if len(batch_nD) >= sampled.k:  # of the last batch too little may be left
                 model.partial_fit(batch_nD)
     return np.asarray(model.cluster_centers_)
@@ -94,11 +96,11 @@ def _refuse_few(count: int, sampled: Sampled) -> None:
         )
 
 
-def _batches(tokens: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _batches(tokens: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
     held: list[np.ndarray] = []
     for own_nD in tokens:
         held.append(own_nD)
-        if sum(map(len, held)) >= BATCH:
+        if sum(map(len, held)) >= size:
             yield np.concatenate(held)
             held = []
     if held:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zsbench.errors import UserError, unknown
-from zsbench.nn.clip import read_tensors
+from zsbench.nn.weights import read_tensors, require_numbers
 
 RESNETS = ("resnet50", "resnet101")
 SMALL = "small"
@@ -228,4 +228,5 @@ def load_backbone(backbone: nn.Module, path: Path, name: str) -> None:
     wrong = missing + [key for key in state if key not in backbone.state_dict()]
     if wrong:
         raise UserError(f"{path} does not fit {name}: {len(wrong)} keys differ, first: {', '.join(wrong[:4])}")
+    require_numbers(path, backbone.state_dict(), state)
     backbone.load_state_dict(state, strict=False)  # files of before PyTorch 0.4.1 do not count batches

@@ -24,6 +24,7 @@ from zsbench.atomic import replacing
 KEY = re.compile(r"[0-9a-f]{12,128}")  # one case only: some file systems know no other
 BFLOAT16 = np.dtype("V2")  # numpy has no bfloat16: two plain bytes, and nothing else here is stored so
 SUM = 4  # bytes of checksum at the end of a file
+HEADER = 64  # bytes of the shortest header that numpy writes; four zeros alone would be the right sum of nothing
 LEFTOVER = 3600  # seconds after which a file that was never renamed belongs to a process that died
 
 
@@ -94,7 +95,9 @@ def load(folder: Path, key: str) -> Tensor | None:
         raw = np.memmap(path, np.uint8, "r")
     except (OSError, ValueError):  # absent; empty
         return None
-    if raw[-SUM:].tobytes() != _sum(raw[:-SUM]):  # before numpy reads a header that may say anything
+    if len(raw) < HEADER + SUM or raw[-SUM:].tobytes() != _sum(
+        raw[:-SUM]
+    ):  # before numpy reads a header that may say anything
         return None
     array = np.load(path, mmap_mode="c", allow_pickle=False)
     if array.dtype == BFLOAT16:

@@ -7,7 +7,7 @@ elsewhere can neither fetch anything, nor fill the memory, nor choose what is ru
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -25,13 +25,17 @@ WEIGHT_FILES = (
 )  # fmt: skip
 MODEL_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text", "init_logit_scale", "init_logit_bias"}
 FETCHED = {"timm_model_pretrained", "hf_model_name", "hf_tokenizer_name", "tokenizer_mode", "tokenizer_kwargs"}
+NOT_SAID = {"multimodal_cfg": "caption decoder"}  # parts of open_clip's models that are no part of two towers
 LAYER_KWARGS = {"act_kwargs": {"approximate"}, "norm_kwargs": {"eps"}}
+APPROXIMATIONS = ("none", "tanh")  # of GELU
+LARGEST_STATISTIC, SMALLEST_STD = 1000.0, 1e-4  # pixels are in [0, 1]; there are files of 0 to 255
 LARGEST = {
     "embed_dim": 8192, "width": 8192, "head_width": 1024, "heads": 128, "layers": 128, "mlp_ratio": 16, "image_size": 2048,
     "patch_size": 256, "context_length": 1024, "vocab_size": 500_000, "attn_pooler_queries": 1024, "attn_pooler_heads": 128,
 }  # fmt: skip
 LARGEST_TOWER = 6e9  # parameters; the largest that open_clip ships have 4e9
 WORDS = 49408  # entries of CLIP's vocabulary
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
 
 
 def read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -44,7 +48,15 @@ def read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON ({error})") from error
     model = _section(path, read, "model_cfg")
+    check_model(path, model)
+    preprocess = read.get("preprocess_cfg", {})
+    return model, _statistics(path, preprocess if isinstance(preprocess, dict) else {})
+
+
+def check_model(path: Path, model: Mapping[str, Any]) -> None:
+    """Raises UserError for a model_cfg with anything unknown, of another kind or out of bounds."""
     _known(path, "key", model, MODEL_KEYS)
+    _check_kinds(path, model, {"quick_gelu": False, "custom_text": False})
     _check_tower(path, _section(path, model, "vision_cfg"), "CLIPVisionCfg")
     _check_tower(path, _section(path, model, "text_cfg"), "CLIPTextCfg")
     _check_sizes(path, model)
@@ -52,8 +64,6 @@ def read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UserError(
             f"{path}: vocab_size below {WORDS}, the size of CLIP's vocabulary, which is the one in use here"
         )
-    preprocess = read.get("preprocess_cfg", {})
-    return model, _statistics(path, preprocess if isinstance(preprocess, dict) else {})
 
 
 def _section(path: Path, read: Any, name: str) -> dict[str, Any]:
@@ -72,19 +82,42 @@ def _known(path: Path, kind: str, given: Iterable[str], names: Iterable[str]) ->
 def _check_tower(path: Path, tower: Mapping[str, Any], cls: str) -> None:
     import open_clip.model
 
-    _known(path, f"key of {cls}", tower, {field.name for field in fields(getattr(open_clip.model, cls))})
+    defaults = {field.name: field.default for field in fields(getattr(open_clip.model, cls))}
+    _known(path, f"key of {cls}", tower, defaults)
     for name in FETCHED:
         if tower.get(name):
             raise UserError(
                 f"{path}: {name} = {tower[name]!r} would be fetched from a hub; only what lies in the folder is read"
             )
-    for name, allowed in LAYER_KWARGS.items():
-        _known(path, name, tower.get(name) or {}, allowed)
+    _check_layer_kwargs(path, tower)
     _check_sizes(path, tower)
+    _check_kinds(path, tower, defaults)
     _check_timm(path, tower)
     parameters = _parameters(tower)
     if parameters > LARGEST_TOWER:
         raise UserError(f"{path}: a tower of some {parameters:.0e} parameters; at most {LARGEST_TOWER:.0e} are built")
+
+
+def _check_layer_kwargs(path: Path, tower: Mapping[str, Any]) -> None:
+    for name, allowed in LAYER_KWARGS.items():
+        given = tower.get(name) or {}
+        if not isinstance(given, dict):
+            raise UserError(f"{path}: {name} = {_brief(given)}, expected a section with {', '.join(allowed)}")
+        _known(path, name, given, allowed)
+        if "eps" in given and not (_number(given["eps"]) and 0 < given["eps"] < 1):
+            raise UserError(f"{path}: eps = {_brief(given['eps'])}, expected a number between 0 and 1")
+        if given.get("approximate", "none") not in APPROXIMATIONS:
+            raise UserError(f"{path}: approximate = {_brief(given['approximate'])}, expected 'none' or 'tanh'")
+
+
+def _check_kinds(path: Path, tower: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Each value of its default's kind; some would else be met only while a picture or a text is encoded."""
+    for name, given in tower.items():
+        kind = type(defaults.get(name))
+        if name in LARGEST or kind not in KINDS or (kind is str and given is None):  # timm's words may be null
+            continue
+        if not (_number(given) if kind is float else type(given) is kind):
+            raise UserError(f"{path}: {name} = {_brief(given)}, expected {KINDS[kind]}")
 
 
 def _parameters(tower: Mapping[str, Any]) -> float:
@@ -111,21 +144,35 @@ def _check_timm(path: Path, tower: Mapping[str, Any]) -> None:
 def _check_sizes(path: Path, section: Mapping[str, Any]) -> None:
     for name, largest in LARGEST.items():
         given = section.get(name, 1)
+        if given is None and name == "patch_size" and isinstance(section.get("layers"), list):
+            continue  # a ResNet has none, and open_clip's own configurations say so
         several = isinstance(given, list) and 0 < len(given) <= 4 and name in ("layers", "image_size")
         for size in given if several else [given]:
             whole = isinstance(size, int) or (name == "mlp_ratio" and isinstance(size, float))
             if not whole or isinstance(size, bool) or not 0 < size <= largest:
-                raise UserError(f"{path}: {name} = {str(given)[:80]}, expected 1 to {largest}")
+                raise UserError(f"{path}: {name} = {_brief(given)}, expected 1 to {largest}")
 
 
 def _statistics(path: Path, preprocess: Mapping[str, Any]) -> dict[str, Any]:
     """Mean and standard deviation; the rest of the preprocessing is for square crops, which are not made here."""
     chosen = {name: preprocess[name] for name in ("mean", "std") if name in preprocess}
     for name, values in chosen.items():
-        numbers = isinstance(values, list) and len(values) == 3 and all(isinstance(v, int | float) for v in values)
-        if not numbers or not all(math.isfinite(v) and (name == "mean" or v > 0) for v in values):
-            raise UserError(f"{path}: {name} = {values!r}, expected three numbers")
+        least = SMALLEST_STD if name == "std" else -LARGEST_STATISTIC
+        three = isinstance(values, list) and len(values) == 3
+        if not three or not all(_number(v) and least <= v <= LARGEST_STATISTIC for v in values):
+            raise UserError(
+                f"{path}: {name} = {_brief(values)}, expected three numbers between {least:g} and {LARGEST_STATISTIC:g}"
+            )
     return chosen
+
+
+def _number(value: Any) -> bool:
+    """Finite, and one that a float can hold; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _brief(value: Any) -> str:
+    return repr(value)[:80]
 
 
 def construct(config: Mapping[str, Any], origin: object) -> nn.Module:

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import re
+import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,9 @@ from zsbench.errors import UserError
 from zsbench.nn.corpora import LOCAL_DIR, is_path
 
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
-NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's files keep among the weights
+OPENAIS = {"input_resolution", "context_length", "vocab_size"}  # only OpenAI's files keep these among the weights
+QUICK = "-quickgelu"  # what open_clip ends the names of architectures with QuickGELU in
+AS_TRAINED = f"--set encoder=ARCH{QUICK}, as ViT-B-16{QUICK} or RN50{QUICK}"
 SHOWN = 3
 
 
@@ -36,13 +41,57 @@ def load_weights(model: nn.Module, path: Path, arch: str) -> None:
     """Loads a file into an open_clip model; raises UserError with the keys that do not fit and what would."""
     from open_clip.model import convert_to_custom_text_state_dict
 
-    state = {name: tensor for name, tensor in read_tensors(path).items() if name not in NOT_WEIGHTS}
-    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+    read = read_tensors(path)
+    openais = not OPENAIS.isdisjoint(read)
+    state = {name: tensor for name, tensor in read.items() if name not in OPENAIS}
+    flat = "positional_embedding" in state and not any(name.startswith("text.") for name in state)
+    if flat and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)  # text tower under its own name, as newer models have it
-    wrong = _differences(model.state_dict(), state)
+    own = model.state_dict()
+    wrong = _differences(own, state)
     if wrong:
-        raise UserError(f"{path} does not fit {arch}: {wrong}.{_would_fit(state)}")
+        raise UserError(f"{path} does not fit {arch}: {wrong}.{_would_fit(state, openais)}")
+    if openais:
+        _require_quick_gelu(model, path, arch)
+    require_numbers(path, own, state)
     model.load_state_dict(state)
+
+
+def _require_quick_gelu(model: nn.Module, path: Path, arch: str) -> None:
+    """OpenAI's weights fit a model with GELU, too, and make other features there, of which no shape tells."""
+    import open_clip
+    from open_clip.transformer import QuickGELU
+
+    if any(isinstance(module, QuickGELU) for module in model.modules()):
+        return
+    way = f"--set encoder={arch}{QUICK}"
+    if f"{arch}{QUICK}" not in open_clip.list_models():
+        way = f'{AS_TRAINED}; in a local-dir "quick_gelu": true under "model_cfg"'
+    raise UserError(f"{path} holds OpenAI's weights, trained with QuickGELU, which {arch} does not have: {way}")
+
+
+def require_numbers(path: Path, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Raises UserError for tensors that are no floating-point numbers where the model has such, or not all finite."""
+    floating = {name: state[name] for name, tensor in own.items() if name in state and tensor.is_floating_point()}
+    odd = [name for name, tensor in floating.items() if not _dense_floats(tensor)]
+    if odd:
+        raise UserError(
+            f"{path}: {_keys(len(odd))} of other than floating-point numbers ({_few(odd)}, {_kind(state[odd[0]])}); "
+            "quantised weights need their scales: give the file they were made from"
+        )
+    for name, tensor in floating.items():
+        if not tensor.to(own[name].dtype).isfinite().all():
+            raise UserError(
+                f"{path}: {name} has values that are no finite numbers (NaN or infinite): the file is spoilt"
+            )
+
+
+def _dense_floats(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.layout == torch.strided and not tensor.is_meta
+
+
+def _kind(tensor: Tensor) -> str:
+    return " ".join(str(word).removeprefix("torch.") for word in (tensor.dtype, tensor.layout, tensor.device))
 
 
 def _differences(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
@@ -65,8 +114,8 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
-def _would_fit(state: Mapping[str, Tensor]) -> str:
-    names = fitting(state)
+def _would_fit(state: Mapping[str, Tensor], openais: bool) -> str:
+    names = [name for name in fitting(state) if name.endswith(QUICK) or not openais]
     return f" By its shapes it is {' or '.join(names)}: --set encoder={names[0]}" if names else ""
 
 
@@ -113,10 +162,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"no weights file at {path}")
     loaded: Any = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-    tensors = {_bare(name): value for name, value in state.items() if isinstance(value, Tensor)}
-    if not tensors:
+    pairs = state.items() if isinstance(state, dict) else ()
+    named = [(_bare(name), value) for name, value in pairs if isinstance(value, Tensor)]
+    if not named:
         raise UserError(f"{path} holds no tensors by name, neither at its top nor under 'state_dict'")
-    return tensors
+    twice = [name for name, count in Counter(name for name, _ in named).items() if count > 1]
+    if twice:
+        raise UserError(
+            f"{path} holds {_few(twice)} twice, with and without '{WRAPPERS[0]}' or its like: which one is meant?"
+        )
+    return dict(named)
 
 
 def _bare(name: Any) -> str:
@@ -141,14 +196,25 @@ def _torch_file(path: Path) -> Any:
         raise UserError(
             f"{path} is a TorchScript archive, as OpenAI's originals are: a program, which is never run here. The tag 'openai' "
             "names the same weights; to use this file, which you trust, turn it into plain tensors once:  python -c "
-            "\"import torch; torch.save(torch.jit.load('IN.pt', 'cpu').state_dict(), 'OUT.pt')\""
+            "\"import torch; torch.save(torch.jit.load('IN.pt', 'cpu').state_dict(), 'OUT.pt')\"  and load it into an "
+            f"architecture with QuickGELU, as it was trained: {AS_TRAINED}"
         )
     try:
-        return torch.load(path, "cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch's own, of pickles that it then refuses
+            return torch.load(path, "cpu", weights_only=True)
     except Exception as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it asks to run {found[1]}" if found else "it may also be cut short"
-        raise UserError(f"{path} is not a plain tensor file: a pickle with code is never opened ({reason})") from error
+        raise UserError(
+            f"{path} is not a plain tensor file: a pickle with code is never opened ({_refused(error)})"
+        ) from error
+
+
+def _refused(error: Exception) -> str:
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    if found:
+        return f"it asks to run {found[1]}"
+    if isinstance(error, pickle.UnpicklingError) or "magic number" in str(error):
+        return "it is a pickle, but not as torch.save writes tensors"
+    return "it may also be cut short"
 
 
 def _is_torchscript(path: Path) -> bool:

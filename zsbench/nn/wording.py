@@ -9,6 +9,7 @@ Legend: N names, Q queries (one per name, or one per word), D joint width.
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -80,8 +81,9 @@ class Wording:
         }
 
 
-def sha256(lines: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+def sha256(told: Sequence[Any]) -> str:
+    """Of texts in their order and grouping: no text can pass for two."""
+    return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def templates(asked: str, prompt: str) -> tuple[str, ...]:
@@ -120,6 +122,8 @@ def words(path: str) -> dict[str, tuple[str, ...]]:
     for name, listed in table.items():
         if not isinstance(listed, list) or not listed or not all(isinstance(w, str) and w.strip() for w in listed):
             raise UserError(f"{path}: {name} = {listed!r}: a list of words was expected, at least one")
+        if strange := [word for word in listed if not word.isprintable()]:
+            raise UserError(f"{path}: {name}: {strange[0]!r} holds characters that are no text")
     return {name: tuple(listed) for name, listed in table.items()}
 
 
@@ -161,8 +165,9 @@ class Speaker:
 
     def _encoded(self, queries: Sequence[Sequence[str]]) -> Tensor:
         made_by = (self._model, code_sha256(), torch.__version__, self.job.device.type)
-        lines = [*made_by, *(prompt for query in queries for prompt in ("", *query))]
-        return self.cache.get_or_make(sha256(lines), lambda: torch.cat([*map(self._features, _chunks(queries))]))
+        return self.cache.get_or_make(
+            sha256([made_by, queries]), lambda: torch.cat([*map(self._features, _chunks(queries))])
+        )
 
     def _features(self, queries: Sequence[Sequence[str]]) -> Tensor:
         """One unit feature per query: the mean of its prompts' unit features, made unit again."""
