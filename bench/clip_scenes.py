@@ -90,8 +90,8 @@ def row(found: list[dict[str, Any]]) -> dict[str, Any]:
     scores = {column: [pick(record["scores"]) for record in found] for column, pick in COLUMNS.items()}
     known = {column: values for column, values in scores.items() if None not in values}
     return {
-        "mean": {column: round(statistics.mean(values), 4) for column, values in known.items()},
-        "seeds": {column: [round(value, 4) for value in values] for column, values in known.items()},
+        "mean": {column: round(statistics.mean(values), 6) for column, values in known.items()},
+        "seeds": {column: [round(value, 6) for value in values] for column, values in known.items()},
         "dealt": [dealt(record) for record in found],
         "images_per_second": [round(record["images_per_second"]["evaluate"], 1) for record in found],
         "parameters_at_inference": found[0]["method"]["parameters"]["at_inference"],
@@ -131,8 +131,8 @@ def orderings(rows: dict[str, Any]) -> dict[str, Any]:
     }
     found = {}
     for name, (more, less) in pairs.items():
-        gaps = [round(a - b, 4) for a, b in zip(table[more], table[less], strict=True)]
-        found[name] = {"seeds": gaps, "mean": round(statistics.mean(gaps), 4), "holds": sum(gap >= 0 for gap in gaps)}
+        gaps = [round(a - b, 6) for a, b in zip(table[more], table[less], strict=True)]
+        found[name] = {"seeds": gaps, "mean": round(statistics.mean(gaps), 6), "holds": sum(gap >= 0 for gap in gaps)}
     return found
 
 

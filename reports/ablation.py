@@ -212,11 +212,14 @@ def _together(group: Group, full: Group, weights: bool = True) -> bool:
     return mine == theirs
 
 
-def _plainest(group: Group) -> tuple[bool, bool, int, str, str]:
+def _plainest(group: Group) -> tuple[int, bool, int, str, str]:
     """Defaults before what was set, and among equals the lowest key: the row is not chosen by its score."""
-    config = _config(group)
-    return (config.get("distance") != "spherical", bool(config.get("position")),
-            len(group.first.get("method.config_given", {})), group.settings, group.first.key)  # fmt: skip
+    config, given = _config(group), group.first.get("method.config_given", {})
+    other = sum(name in config and config[name] != value for name, value in PLAIN.items())
+    return (other, bool(config.get("position")), len(given), group.settings, group.first.key)
+
+
+PLAIN = {"distance": "spherical", "attention": "value", "templates": "single"}  # what K-means and CLIP + Seg begin with
 
 
 def _config(group: Group) -> dict[str, Any]:

@@ -22,10 +22,11 @@ def sentence(ordering: Ordering) -> str:
 
 
 def _encoders(ordering: Ordering) -> str:
-    """Only CLIP + Seg may have another one than the row above it."""
-    groups = (ordering.higher.group, ordering.lower.group)
-    names = [str(group.first.get("method.config.encoder", "?")) for group in groups if group]
-    return f", encoders {' and '.join(names)}" if len(set(names)) > 1 else ""
+    """Only CLIP + Seg may have another one than the row above it, and settings of its own."""
+    higher, lower = ordering.higher.group, ordering.lower.group
+    own = f" ({lower.settings})" if ordering.lower.name == CLIP_SEG and lower and lower.settings else ""
+    names = [str(group.first.get("method.config.encoder", "?")) for group in (higher, lower) if group]
+    return own + (f", encoders {' and '.join(names)}" if len(set(names)) > 1 else "")
 
 
 def found(ordering: Ordering) -> str:

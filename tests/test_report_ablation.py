@@ -156,6 +156,16 @@ def test_clip_seg_of_other_code_or_other_weights_is_beside_no_row(tmp_path: Path
     assert only(tmp_path).beside is None
 
 
+def test_of_several_rules_the_default_stands_beside_vilseg_and_is_named(tmp_path: Path) -> None:
+    trio(tmp_path)
+    for rule, level in (("kk+gauss", 0.9), ("value", 0.4), ("qq", 0.1)):
+        write_run(tmp_path / "runs", level=level, **clip_seg(attention=rule))
+    ablation = only(tmp_path)
+    assert ablation.beside is not None and ablation.beside[1].group is not None
+    assert ablation.beside[1].group.settings == "attention=value"
+    assert "CLIP + Seg on the same captions (attention=value)" in sentence(ablation.orderings[-1])
+
+
 def test_runs_of_two_codes_are_two_groups_told_apart(tmp_path: Path) -> None:
     for seed in SEEDS:
         folder = write_run(tmp_path / "runs", seed=seed, **vilseg())
