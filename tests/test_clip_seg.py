@@ -12,15 +12,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from zsbench import runner
 from zsbench.config import configure
 from zsbench.data.universes import VOC_CLASSES
 from zsbench.data.view import Items, TrainView
+from zsbench.data.voc import VocDataset
 from zsbench.errors import UserError
 from zsbench.method import Job, load_method
 from zsbench.nn import captioned_clip, clip
 from zsbench.nn.attention import Attention
 from zsbench.nn.dense import dense
 from zsbench.nn.encoder import attention_of
+from zsbench.run import Plan
+from zsbench.split import load_split
 
 CPU = torch.device("cpu")
 NAMES = ("cat", "dog", "sheep", "train")
@@ -197,6 +201,17 @@ def test_other_captions_or_another_seed_are_another_stage(parts: Any, tmp_path: 
         job = Job(CPU, seed, tmp_path / str(number), stages=tmp_path / "stages", facts={"captions": captions})
         method(parts, steps=1).fit(view(), job)
     assert len(list((tmp_path / "stages").glob("clip-*"))) == 3
+
+
+def test_a_run_never_gets_a_clip_of_other_captions(dataset: VocDataset, tmp_path: Path) -> None:
+    keys = []
+    for captions, policy in (("web", "as-is"), ("web", "purge"), ("clean", "as-is"), ("web", "as-is")):
+        plan = Plan(dataset, dataset.root, CPU, "fp32", captions, limit=2, out=tmp_path, captions_policy=policy)
+        given = {"steps": 1, "batch": 8, "warmup": 0, "prompt": f"number {len(keys)}: a {{}}"}
+        outcome = runner.execute(runner.prepare(plan, "clip-seg", load_split("voc5"), 0, given))
+        assert outcome.record is not None
+        keys += [stage["key"] for stage in outcome.record["stages"]]
+    assert len(keys) == 4 and len(set(keys)) == 3 and keys[3] == keys[0]
 
 
 # -- ledger and refusals
