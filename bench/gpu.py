@@ -68,7 +68,7 @@ def throughput(device: torch.device, batch: int, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         job = Job(device, 0, Path(folder), "bf16", save_seconds=1e9)
         net = parts.VilSegNet(method, clip.build(method.encoder))
-        batches = parts.CaptionBatches(method, items, Sampler(batch, batch, 0), net.towers, job)
+        batches = parts.CaptionBatches(method.views(), items, Sampler(batch, batch, 0), net.towers, job)
         progress = train(net, batches, method.recipe(), job)
     segmenter = parts.VilSegSegmenter(method, net.eval(), job)
     images = torch.rand(16, 3, 375, 500, device=device)

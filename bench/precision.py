@@ -62,7 +62,7 @@ def step(device: torch.device, precision: str) -> Callable[[], Any]:
     images = np.random.default_rng(0).integers(0, 256, (method.batch, 64, 64, 3), np.uint8)
     pairs = Items(method.batch, lambda places: [(images[i], f"a photo of {i}") for i in places])
     job = Job(device, 0, Path(tempfile.gettempdir()), precision)
-    batch = parts.CaptionBatches(method, pairs, Sampler(method.batch, method.batch, 0), net.towers, job)
+    batch = parts.CaptionBatches(method.views(), pairs, Sampler(method.batch, method.batch, 0), net.towers, job)
     views = batch(0, slice(0, method.batch))
 
     def run() -> None:

@@ -26,13 +26,12 @@ from zsbench.errors import UserError
 from zsbench.method import Departure, Job, Regions
 from zsbench.nn import clip
 from zsbench.nn.attention import Attention
-from zsbench.nn.captioned_clip import start_of
+from zsbench.nn.captioned_clip import CaptionBatches, start_of
 from zsbench.nn.clustering import joint, mutual_information_loss, name_regions, pool_regions, segment, undo_flip
 from zsbench.nn.dense import dense, require_rule
 from zsbench.nn.losses import (
     Centre,
     DistillationHead,
-    caption_id,
     contrastive,
     distill,
     ema_update,
@@ -171,7 +170,7 @@ class VilSeg:
         sampler = Sampler(data.captions.size, self.batch // self.accumulate, job.seed)
         settings = {f.name: getattr(self, f.name) for f in fields(VilSeg) if f.name not in AFTERWARDS}
         with shared_stage(job, "vilseg", settings | {"method": SOURCE}) as shared:
-            batches = CaptionBatches(self, data.captions, sampler, towers, shared)
+            batches = CaptionBatches(self.views(), data.captions, sampler, towers, shared)
             train(net, batches, self.recipe(), shared, in_order=data.captions.size is None)
         return net.to(job.device)
 
@@ -284,29 +283,6 @@ class VilSegNet(nn.Module):
 
 def _collapse(logits_BK: Tensor, tau: float) -> dict[str, Tensor]:
     return meters((logits_BK.detach().float() / tau).softmax(-1))
-
-
-@dataclass(frozen=True)
-class CaptionBatches:
-    """Batch number -> views, tokens and caption ids of this process's rows; depends on nothing else."""
-
-    method: VilSeg
-    captions: Items
-    sampler: Sampler
-    towers: clip.Towers
-    job: Job
-
-    def __call__(self, number: int, rows: slice) -> dict[str, Any]:
-        positions = self.sampler.positions(number)
-        pairs = self.captions.fetch(positions[rows])
-        recipe = self.method.views()
-        images = torch.stack([square(image, self.method.view_size) for image, _ in pairs]).to(self.job.device)
-        views = make_views(images, recipe, self.job.seed * 1_000_003 + number, rows, len(positions))
-        texts = [text for _, text in pairs]
-        return views | {
-            "tokens": self.towers.tokenizer(texts).to(self.job.device),
-            "caption_ids": torch.tensor([caption_id(text) for text in texts], device=self.job.device),
-        }
 
 
 class SelfTraining(nn.Module):

@@ -189,7 +189,7 @@ def test_training_lowers_the_loss_and_is_made_once(parts: Any, job: Job, monkeyp
     lines = (job.folder / "curves.jsonl").read_text().splitlines()
     losses = [eval(line, {})["loss"] for line in lines]
     assert losses[-1] < 0.7 * losses[0]
-    monkeypatch.setattr(captioned_clip.CaptionedImages, "__call__", lambda *_: pytest.fail("trained anew"))
+    monkeypatch.setattr(captioned_clip.CaptionBatches, "__call__", lambda *_: pytest.fail("trained anew"))
     again = method(parts, steps=30, lr=3e-3, attention="plain", prompt="the {}").fit(view(), job)
     for ours, theirs in zip(first.towers.model.parameters(), again.towers.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
@@ -268,7 +268,7 @@ def test_equal_captions_are_no_negatives_and_the_picture_stays_nearly_whole(part
     torch.manual_seed(0)
     learner = captioned_clip.CaptionedClip(clip.build(clip.SMALL_VIT))
     tokens = learner.towers.tokenizer(["a cat"] * 4)
-    batch = {"images": images(4), "tokens": tokens, "caption_ids": torch.zeros(4, dtype=torch.int64)}
+    batch = {"global_": images(4), "tokens": tokens, "caption_ids": torch.zeros(4, dtype=torch.int64)}
     assert float(learner(batch)["loss"].detach()) == pytest.approx(0.0, abs=1e-6)
     recipe = method(parts).recipe()
     assert recipe.views().global_scale == (0.9, 1.0) and recipe.views().n_local == 0

@@ -56,7 +56,7 @@ def view(pairs: int = 16, unlabelled: int = 0) -> TrainView:
 
 
 def batch(parts: Any, net: Any, job: Job) -> dict[str, Tensor]:
-    make = parts.CaptionBatches(net.method, view().captions, Sampler(16, 8, 0), net.towers, job)
+    make = parts.CaptionBatches(net.method.views(), view().captions, Sampler(16, 8, 0), net.towers, job)
     return make(0, slice(0, 8))
 
 
@@ -168,7 +168,7 @@ def test_the_loss_is_the_plain_sum_of_its_parts(parts: Any, job: Job, vision: st
 
 def test_batches_depend_on_their_number_only_and_cut_into_rows(parts: Any, job: Job) -> None:
     net = network(parts)
-    make = parts.CaptionBatches(net.method, view().captions, Sampler(16, 8, 0), net.towers, job)
+    make = parts.CaptionBatches(net.method.views(), view().captions, Sampler(16, 8, 0), net.towers, job)
     whole, again, lower = make(3, slice(0, 8)), make(3, slice(0, 8)), make(3, slice(4, 8))
     assert all(torch.equal(whole[k], again[k]) for k in whole)
     assert torch.equal(whole["global_"][4:], lower["global_"]) and torch.equal(whole["tokens"][4:], lower["tokens"])

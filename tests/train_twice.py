@@ -30,7 +30,7 @@ def main(scenes: Path, folder: Path) -> None:
     job = Job(torch.device("cpu"), 0, folder, save_seconds=0.05)  # saving goes by each process's own clock
     torch.manual_seed(0)
     net = parts.VilSegNet(method, clip.build(method.encoder))
-    batches = parts.CaptionBatches(method, items, Sampler(captions.size, method.batch, 0), net.towers, job)
+    batches = parts.CaptionBatches(method.views(), items, Sampler(captions.size, method.batch, 0), net.towers, job)
     train(net, batches, dataclasses.replace(method.recipe(), log_every=1), job)
     distributed.leave()
 

@@ -87,7 +87,7 @@ def clip_for(
     clip.require_saveable(encoder)
     with shared_stage(job, "clip", {"encoder": encoder, **asdict(recipe), "trainer": SOURCE}) as shared:
         sampler = Sampler(captions.size, recipe.batch, job.seed)
-        batches = CaptionedImages(recipe, captions, sampler, towers, shared)
+        batches = CaptionBatches(recipe.views(), captions, sampler, towers, shared)
         in_order = captions.size is None
         train(CaptionedClip(towers), batches, recipe.training(), shared, stage="clip", in_order=in_order)
         folder = shared.folder / MODEL
@@ -106,7 +106,7 @@ class CaptionedClip(nn.Module):
         self.pooling = Attention(rules_of(self.clip.visual)[0])  # of every tower, the first rule is the one that pools
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        images = dense(self.clip.visual, clip.normalise(self.towers, batch["images"]), self.pooling).pooled_BD
+        images = dense(self.clip.visual, clip.normalise(self.towers, batch["global_"]), self.pooling).pooled_BD
         assert images is not None
         scale = self.clip.logit_scale.exp().clamp(max=100)
         loss = contrastive(images, self.clip.encode_text(batch["tokens"]), scale, batch["caption_ids"])
@@ -117,10 +117,10 @@ class CaptionedClip(nn.Module):
 
 
 @dataclass(frozen=True)
-class CaptionedImages:
-    """Batch number -> images, tokens and caption ids of this process's rows; depends on nothing else."""
+class CaptionBatches:
+    """Batch number -> views, tokens and caption ids of this process's rows; depends on nothing else."""
 
-    recipe: ClipRecipe
+    recipe: ViewRecipe
     captions: Items
     sampler: Sampler
     towers: clip.Towers
@@ -129,11 +129,10 @@ class CaptionedImages:
     def __call__(self, number: int, rows: slice) -> dict[str, Any]:
         positions = self.sampler.positions(number)
         pairs = self.captions.fetch(positions[rows])
-        images = torch.stack([square(image, self.recipe.view_size) for image, _ in pairs]).to(self.job.device)
-        seed = self.job.seed * 1_000_003 + number
+        images = torch.stack([square(image, self.recipe.global_size) for image, _ in pairs]).to(self.job.device)
+        views = make_views(images, self.recipe, self.job.seed * 1_000_003 + number, rows, len(positions))
         texts = [text for _, text in pairs]
-        return {
-            "images": make_views(images, self.recipe.views(), seed, rows, len(positions))["global_"],
+        return views | {
             "tokens": self.towers.tokenizer(texts).to(self.job.device),
             "caption_ids": torch.tensor([caption_id(text) for text in texts], device=self.job.device),
         }
