@@ -131,7 +131,7 @@ def test_show_split_and_method(call: Call) -> None:
         (["--method", "./absent.py"], ["no method file at"]),
         (["--method", "vilseg", "--split", "voc55"], ["no split named 'voc55'", "Did you mean 'voc5'"]),
         (["--method", "vilseg", "--split", "./absent.toml"], ["absent.toml"]),
-        (["--method", "vilseg", "--split", "context4"], ["cannot read context59 yet"]),
+        (["--method", "vilseg", "--split", "context4"], ["holds Drawn scenes", "needs context59"]),
         (["--method", "vilseg", "--split", "voc_q*"], ["no published split fits the pattern 'voc_q*'", "Near: voc"]),
         (["--method", "vilseg", "--split", "zz?"], ["no published split fits the pattern 'zz?'.  All splits"]),
         (["--method", TEMPLATE, "--split", "context_k*"], ["'context_k2' is defined", "cannot read context60 yet"]),

@@ -14,45 +14,12 @@ from typing import Any
 import click
 
 from zsbench import __version__
+from zsbench.cli_data import data
 from zsbench.cli_leakage import leakage_scan, lexicon
-from zsbench.errors import EXPECTED, UserError
-
-
-class Commands(click.Group):
-    """Turns a user's mistake into one sentence and exit code 2; defects keep their traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            raise Refused(_visible(str(error))) from None
-        except KeyboardInterrupt:
-            click.echo("\nInterrupted. What is finished is kept; the same command goes on.", err=True)
-            sys.exit(130)
-        except OSError as error:
-            if error.errno not in EXPECTED:
-                raise
-            raise Refused(
-                f"{error.filename or 'writing'}: {EXPECTED[error.errno]}; nothing half-written is left"
-            ) from None
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        found = super().get_command(ctx, name)
-        if found is None and not name.startswith("-"):
-            from zsbench.errors import unknown
-
-            raise Refused(str(unknown("command", name, self.list_commands(ctx), "zsbench --help")))
-        return found
-
-
-def _visible(text: str) -> str:
-    """A message whose names from outside can do nothing to the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-
-
-class Refused(click.ClickException):
-    exit_code = 2
-
+from zsbench.cli_published import published
+from zsbench.cli_report import report
+from zsbench.cli_score import score
+from zsbench.commands import Commands
 
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 
@@ -63,8 +30,8 @@ def main() -> None:
     """A benchmark and leakage audit for zero-shot semantic segmentation."""
 
 
-main.add_command(leakage_scan)
-main.add_command(lexicon)
+for command in (score, report, published, leakage_scan, lexicon, data):
+    main.add_command(command)
 
 data_option = click.option(
     "--data",
@@ -194,49 +161,6 @@ def show_method(name: str) -> None:
     click.echo(describe(load_method(name)))
 
 
-@main.group(cls=Commands)
-def data() -> None:
-    """Check a data folder, or draw one."""
-
-
-@data.command("check")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--fast", is_flag=True, help="Read all masks, but of the photographs only their headers.")
-def data_check(folder: Path, fast: bool) -> None:
-    """Verdict and class histogram of a data folder; exit code 2 if it has faults."""
-    from zsbench.data.check import check_folder, render
-
-    verdict = check_folder(folder, fast=fast)
-    click.echo(render(verdict))
-    sys.exit(0 if verdict.sound else 2)
-
-
-@data.command("draw")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--captioned", type=click.IntRange(min=1), default=2500, show_default=True, help="Scenes with captions.")
-@click.option(
-    "--train", type=click.IntRange(min=1), default=1500, show_default=True, help="Scenes with masks for training."
-)
-@click.option(
-    "--val", type=click.IntRange(min=1), default=400, show_default=True, help="Scenes with masks for scoring."
-)
-@click.option("--size", type=int, default=64, show_default=True, help="Pixels per side.")
-@click.option("--boundary", is_flag=True, help="Write VOC's ignored rim around objects.")
-@click.option(
-    "--arm",
-    "arms",
-    multiple=True,
-    help="Caption corpus to write (web, clean, pair_0.03 …). Repeatable.  [default: eleven of them]",
-)
-def data_draw(folder: Path, arms: tuple[str, ...], **settings: Any) -> None:
-    """Draw a data set of scenes in VOC's layout, with captions and class vectors."""
-    from zsbench.data.scenes import DEFAULT_ARMS, draw
-
-    draw(folder, arms=arms or DEFAULT_ARMS, **settings)
-    click.echo(f"{folder}: drawn scenes, seed {settings['seed']}.  Use it: zsbench run --data {folder} …")
-
-
 @main.command()
 @click.argument("name")
 @device_option
@@ -249,31 +173,6 @@ def check(name: str, device: str) -> None:
         click.echo(line.text)
         failures += not line.good
     sys.exit(1 if failures else 0)
-
-
-@main.command()
-@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("report"),
-    show_default=True,
-    help="Folder for report.html and the numbers as CSV files.",
-)
-def report(folders: tuple[Path, ...], out: Path) -> None:
-    """Render runs as one HTML page and CSV files."""
-    from zsbench.reports.page import write_report
-
-    roots = list(folders) or [Path("runs")]
-    for root in roots:
-        if not root.exists():
-            raise UserError(f"no folder {root}; make runs first: zsbench run --method vilseg --split voc5")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; choose a folder")
-    written = write_report(roots, out)
-    if not written.runs:
-        raise UserError(f"no finished run in {', '.join(map(str, roots))}; what was found stands in {written.page}")
-    click.echo(written.text)
 
 
 @main.command()

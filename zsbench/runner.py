@@ -25,6 +25,7 @@ from zsbench.atomic import write_json, write_text
 from zsbench.config import configure
 from zsbench.corpus import Corpus, open_corpus
 from zsbench.data.guard import admitted, locked
+from zsbench.data.opening import refuse_other
 from zsbench.data.scenes import cache_folder
 from zsbench.data.view import guarded_view, refuse_masks
 from zsbench.errors import EXPECTED, UserError
@@ -58,10 +59,7 @@ class Outcome:
 
 def prepare(plan: Plan, method: str, split: Split, seed: int, given: Mapping[str, Any]) -> Run:
     """Everything that can be wrong with a request is found here, before any work. Raises UserError."""
-    if split.dataset != "voc2012":
-        raise UserError(
-            f"split '{split.name}' is defined, but zsbench cannot read {split.dataset} yet; splits on PASCAL VOC run (zsbench list)"
-        )
+    refuse_other(plan.dataset, [split.dataset])
     _refuse_inside(plan)
     with closed(plan):
         loaded = load_method(method)

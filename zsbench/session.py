@@ -18,9 +18,10 @@ import click
 from zsbench import distributed, runner
 from zsbench.account import is_limited
 from zsbench.config import configure
+from zsbench.data.dataset import Dataset
 from zsbench.data.guard import locked
+from zsbench.data.opening import open_dataset
 from zsbench.data.scenes import cache_folder
-from zsbench.data.voc import VocDataset, open_voc
 from zsbench.device import pick_device
 from zsbench.errors import UserError
 from zsbench.method import load_method
@@ -43,9 +44,12 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
                 with _told_where(asked.entry):
                     configure(load_method(asked.method).cls, asked.given, "drawn", asked.method)
     _check_captions(chosen)
-    dataset, root = open_data(chosen.data)
+    wanted = list(
+        dict.fromkeys(load_split(name).dataset for entry in chosen.entries for name in split_names(entry.split))
+    )
+    dataset = open_data(chosen.data, wanted)
     plan = Plan(
-        dataset, root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
+        dataset, dataset.root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
         chosen.force, chosen.checkpoint_seconds, command, chosen.captions_policy, chosen.lexicon, chosen.cache_features,
     )  # fmt: skip
     distributed.join(device)
@@ -83,15 +87,19 @@ def _fitting(pattern: str) -> list[str]:
     return found
 
 
-def open_data(folder: Path | None) -> tuple[VocDataset, Path]:
-    """The data set in `folder`, else the one ZSBENCH_DATA names, else the drawn scenes, drawn into the cache once."""
+def open_data(folder: Path | None, wanted: Sequence[str] = ()) -> Dataset:
+    """The data set in `folder`, else the one ZSBENCH_DATA names, else the drawn scenes, drawn into the cache once.
+
+    wanted: the data sets that the splits to run are of.
+    """
     folder = folder or named_data()
     if folder is None:
         from zsbench.data.scenes import ensure_drawn
 
+        if others := [name for name in wanted if name != "voc2012"]:
+            raise UserError(f"splits of {others[0]} need --data: the drawn scenes have the classes of PASCAL VOC only")
         folder = ensure_drawn()
-    dataset = open_voc(folder)
-    return dataset, dataset.root
+    return open_dataset(folder, wanted)
 
 
 def named_data() -> Path | None:
@@ -99,7 +107,7 @@ def named_data() -> Path | None:
     return Path(os.environ["ZSBENCH_DATA"]) if os.environ.get("ZSBENCH_DATA") else None
 
 
-def data_line(dataset: VocDataset) -> str:
+def data_line(dataset: Dataset) -> str:
     """The first line of output: which pictures these numbers are about."""
     kind = "drawn scenes, not photographs" if dataset.origin.kind == "drawn" else "real photographs"
     notes = f"; {'; '.join(dataset.origin.notes)}" if dataset.origin.notes else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -28,9 +28,16 @@ class Origin:
 class Dataset(Protocol):
     """Images and label maps of one data set on disk. Readers raise `UserError` naming the file for every fault."""
 
-    classes: tuple[str, ...]  # position = id in label maps
+    root: Path  # the folder that was opened; class vectors of drawn scenes lie there
+    classes: tuple[str, ...]  # position = id in label maps, as `labels` returns them
+    serves: tuple[str, ...]  # data sets of splits (keys of UNIVERSES) that these label maps can be scored for
     origin: Origin
     protected: tuple[Path, ...]  # folders that the guard locks while a method runs
+
+    @property
+    def parts(self) -> Mapping[str, tuple[str, ...]]:
+        """Every list that is there: name -> image keys in file order."""
+        ...
 
     def keys(self, part: str) -> Sequence[str]:
         """Image keys of a list ("train", "trainaug", "val"), in file order."""

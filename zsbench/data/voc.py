@@ -23,6 +23,7 @@ import numpy as np
 from zsbench.data.dataset import IGNORED, Origin
 from zsbench.data.lists import list_sha256
 from zsbench.data.pixels import photo_shape, read_mask, read_photo, read_sbd_mask
+from zsbench.data.reader import Reader
 from zsbench.data.universes import VOC_CLASSES
 from zsbench.data.voc_folder import LISTS, MASKS, MENDING, MORE_MASKS, PARTS, PHOTOS, VocFolder, look
 from zsbench.errors import UserError, unknown
@@ -52,6 +53,7 @@ class VocDataset:
     origin: Origin
     protected: tuple[Path, ...]  # folders that hold data: while a method runs, only this reader may open files there
     classes: tuple[str, ...] = VOC_CLASSES  # position = id in label maps, 0 = background
+    serves: tuple[str, ...] = ("voc2012",)
 
     def has(self, part: str) -> bool:
         return part in self.parts
@@ -108,6 +110,16 @@ def survey(root: Path, sbd: Path | None = None) -> tuple[VocDataset, list[str]]:
     found, faults = look(root, sbd)
     protected = (found.root, found.sbd) if found.sbd else (found.root,)
     return VocDataset(found.root, found.parts, found.masks, _origin(found), protected), faults
+
+
+def _recognises(root: Path) -> bool:
+    return any((folder / LISTS).is_dir() for folder in (root, root / "VOC2012", root / "VOCdevkit/VOC2012"))
+
+
+READER = Reader(
+    "voc2012", "PASCAL VOC 2012, drawn scenes too", ("voc2012",), f"VOC2012 with {PHOTOS}, {MASKS} and {LISTS}",
+    _recognises, lambda root, hints: survey(root),
+)  # fmt: skip
 
 
 def _origin(found: VocFolder) -> Origin:

@@ -19,7 +19,7 @@ MENDING = {
     "val": "Put the official val.txt (1,449 names) there.",
     "trainaug": f"Put {MORE_MASKS} and trainaug.txt there, or SBD's benchmark_RELEASE beside VOC2012; or use 'train'.",
 }
-_DRAW = "Scenes in that layout are drawn by: zsbench data draw DIR"
+DRAW = "Scenes in that layout are drawn by: zsbench data draw DIR"
 
 Parts = dict[str, tuple[str, ...]]
 
@@ -48,11 +48,11 @@ def look(root: Path, sbd: Path | None = None) -> tuple[VocFolder, list[str]]:
 
 def find_voc(root: Path) -> Path:
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected VOC2012 with {PHOTOS}, {MASKS} and {LISTS}. {_DRAW}")
+        raise UserError(f"{root}: no such folder; expected VOC2012 with {PHOTOS}, {MASKS} and {LISTS}. {DRAW}")
     for folder in (root, root / "VOC2012", root / "VOCdevkit/VOC2012"):
         if (folder / LISTS).is_dir():
             return folder.resolve()
-    raise UserError(f"{root}: not a PASCAL VOC folder, it has neither {LISTS} nor VOCdevkit/VOC2012. {_DRAW}")
+    raise UserError(f"{root}: not a PASCAL VOC folder, it has neither {LISTS} nor VOCdevkit/VOC2012. {DRAW}")
 
 
 def _find_sbd(folder: Path, given: Path | None) -> Path | None:

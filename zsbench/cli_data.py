@@ -1,0 +1,54 @@
+"""`zsbench data …`: check a data folder, draw one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zsbench.commands import Commands
+
+
+@click.group(cls=Commands)
+def data() -> None:
+    """Check a data folder, or draw one."""
+
+
+@data.command("check")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--fast", is_flag=True, help="Read all masks, but of the photographs only their headers.")
+def data_check(folder: Path, fast: bool) -> None:
+    """Verdict and class histogram of a data folder; exit code 2 if it has faults."""
+    from zsbench.data.check import check_folder, render
+
+    verdict = check_folder(folder, fast=fast)
+    click.echo(render(verdict))
+    sys.exit(0 if verdict.sound else 2)
+
+
+@data.command("draw")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--captioned", type=click.IntRange(min=1), default=2500, show_default=True, help="Scenes with captions.")
+@click.option(
+    "--train", type=click.IntRange(min=1), default=1500, show_default=True, help="Scenes with masks for training."
+)
+@click.option(
+    "--val", type=click.IntRange(min=1), default=400, show_default=True, help="Scenes with masks for scoring."
+)
+@click.option("--size", type=int, default=64, show_default=True, help="Pixels per side.")
+@click.option("--boundary", is_flag=True, help="Write VOC's ignored rim around objects.")
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    help="Caption corpus to write (web, clean, pair_0.03 …). Repeatable.  [default: eleven of them]",
+)
+def data_draw(folder: Path, arms: tuple[str, ...], **settings: Any) -> None:
+    """Draw a data set of scenes in VOC's layout, with captions and class vectors."""
+    from zsbench.data.scenes import DEFAULT_ARMS, draw
+
+    draw(folder, arms=arms or DEFAULT_ARMS, **settings)
+    click.echo(f"{folder}: drawn scenes, seed {settings['seed']}.  Use it: zsbench run --data {folder} …")

@@ -1,0 +1,158 @@
+"""Class files: which id of a label map means which class. Ids are resolved by NAME, never by position in another's list.
+
+A file says it in one of four ways, one class per line (or as JSON):
+
+    0: background        "id: name", "id name", "id<TAB>name" or "id,name": says everything
+    background           names alone, the first one that of the unlabelled area: ids count from 0
+    aeroplane            names alone, without the unlabelled area: do ids count from 0 or from 1? The file does not say.
+
+Only the last is ambiguous. It is settled by `first_id`, or by label values that only one of the two can have: an id
+equal to the number of names. Otherwise it is refused: a shift by one gives plausible numbers of the wrong classes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsbench.errors import UserError, unknown
+
+OUTSIDE = ("background", "unlabeled", "unlabelled", "void", "ignore", "other", "others", "nothing")
+LARGEST = 2**20  # bytes
+NUMBERED = re.compile(r"\s*(\d{1,5})\s*[:\t, ]\s*(\S.*?)\s*")
+# Spellings of one class in the files of different repositories. The first is what the data sets' own lists say here.
+ALIKE = (
+    ("aeroplane", "airplane"), ("diningtable", "table"), ("motorbike", "motorcycle"), ("pottedplant", "plant"),
+    ("sofa", "couch"), ("tvmonitor", "tv", "monitor", "television"), ("cloth", "clothes"), ("bedclothes", "bedcloth"),
+    ("playingfield", "playfield"), ("background", *OUTSIDE[1:]), ("bicycle", "bike"), ("shelves", "shelf"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClassFile:
+    """What a file says. names: id -> name as written; where `first` is open, ids are counted from 0 and may all be one more."""
+
+    file: Path
+    names: dict[int, str]
+    open: bool = False
+
+    def settled(self, values: Collection[int] = (), first_id: int | None = None) -> dict[int, str]:
+        """id -> name. `values`: ids found in label maps; `first_id`: 0 or 1, as the user says.
+
+        Raises UserError where the file leaves open from where ids are counted and nothing settles it.
+        """
+        if first_id is not None:
+            if not self.open and min(self.names) != first_id:
+                raise UserError(f"{self.file}: its ids start at {min(self.names)}, not at {first_id}.")
+            return {i + first_id: name for i, name in self.names.items()} if self.open else self.names
+        if not self.open:
+            return self.names
+        if len(self.names) in values:  # with ids from 0 the last name has one less
+            return {i + 1: name for i, name in self.names.items()}
+        raise UserError(
+            f"{self.file}: {len(self.names)} names without ids and without background: it does not say whether "
+            f"'{self.names[0]}' is id 0 or id 1, and the label maps fit both. Write '0: {self.names[0]}' or "
+            f"'1: {self.names[0]}' and so on, or add 'background' as first line if id 0 is the unlabelled area; "
+            "or say --first-id 0 or --first-id 1."
+        )
+
+
+def read_class_file(file: Path) -> ClassFile:
+    """The names of a text or JSON file (a list, or an object id -> name). Raises UserError naming the file and the line."""
+    try:
+        if file.stat().st_size > LARGEST:
+            raise UserError(f"{file}: larger than {LARGEST >> 20} MiB; expected a list of class names.")
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise UserError(f"{file}: cannot be read as a class file ({fault}).") from None
+    rows = (
+        _json_rows(file, text)
+        if file.suffix.lower() == ".json"
+        else [line for line in text.splitlines() if line.strip()]
+    )
+    if not rows:
+        raise UserError(f"{file}: no class names in it; expected one per line, such as '0: background'.")
+    return _class_file(file, rows)
+
+
+def _class_file(file: Path, rows: Sequence[str]) -> ClassFile:
+    found = [NUMBERED.fullmatch(row) for row in rows]
+    if not any(found):
+        names = dict(enumerate(row.strip() for row in rows))
+        _refuse_twice(file, names)
+        return ClassFile(file, names, open=plain(names[0]) not in map(plain, OUTSIDE))
+    for number, (row, match) in enumerate(zip(rows, found, strict=True), 1):
+        if match is None:
+            raise UserError(f"{file}: line {number} {row[:60]!r} has no id, other lines have one; write 'id: name'.")
+    pairs = [(int(match[1]), match[2]) for match in found if match]
+    if twice := [i for i, times in Counter(i for i, _ in pairs).items() if times > 1]:
+        raise UserError(f"{file}: id {twice[0]} is given to more than one class.")
+    _refuse_twice(file, dict(pairs))
+    return ClassFile(file, dict(pairs))
+
+
+def _json_rows(file: Path, text: str) -> list[str]:
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise UserError(f"{file}: not readable as JSON ({fault}).") from None
+    if isinstance(told, dict) and all(isinstance(v, str) and k.isascii() and k.isdigit() for k, v in told.items()):
+        return [f"{key}: {name}" for key, name in told.items()]
+    if isinstance(told, list) and all(isinstance(name, str) for name in told):
+        return told
+    raise UserError(f'{file}: expected a JSON list of names, or an object such as {{"0": "background"}}.')
+
+
+def _refuse_twice(file: Path, names: Mapping[int, str]) -> None:
+    seen: dict[str, str] = {}
+    for name in names.values():
+        if not name.isprintable():
+            raise UserError(f"{file}: {name[:60]!r} is no class name.")
+        if plain(name) in seen:
+            raise UserError(f"{file}: class '{name}' is named twice.")
+        seen[plain(name)] = name
+
+
+def plain(name: str) -> str:
+    """A name without case, spaces, hyphens, underscores: what two spellings of it share."""
+    return re.sub(r"[\s_\-]+", "", name.casefold())
+
+
+def matched(names: Iterable[str], universe: Sequence[str]) -> dict[str, str]:
+    """name as written -> class of `universe`: by spelling, else by another usual spelling that nobody else claims.
+
+    Names that are in no way a class of the universe are left out of the answer. Raises UserError where two names mean
+    one class.
+    """
+    names, known = list(names), {plain(name): name for name in universe}
+    found = {name: known[plain(name)] for name in names if plain(name) in known}
+    taken = set(found.values())
+    for name in names:
+        for group in ALIKE:
+            if name in found or plain(name) not in group:
+                continue
+            others = [known[other] for other in group if other in known and known[other] not in taken]
+            if others:
+                found[name] = others[0]
+    if twice := [cls for cls, times in Counter(found.values()).items() if times > 1]:
+        both = " and ".join(f"'{name}'" for name, cls in found.items() if cls == twice[0])
+        raise UserError(f"{both} both mean the class '{twice[0]}'; a class has one id.")
+    return found
+
+
+def table_of(names: Mapping[int, str], universe: Sequence[str]) -> dict[int, int]:
+    """id -> position in `universe`, for a file that speaks of this universe and of nothing else.
+
+    Raises UserError for a name that is no class of it, with the nearest right one, and for a class that no id has.
+    """
+    found = matched(names.values(), universe)
+    for name in names.values():
+        if name not in found:
+            raise unknown("class", name, universe)
+    if missing := [name for name in universe if name not in found.values() and name != "background"]:
+        raise UserError(f"no id for {', '.join(missing[:8])}{' …' if len(missing) > 8 else ''}.")
+    return {i: universe.index(found[name]) for i, name in names.items()}
