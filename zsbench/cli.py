@@ -103,6 +103,9 @@ device_option = click.option("--device", type=click.Choice(DEVICES), default="au
     metavar="GB",
     help="Keep image features of frozen encoders in OUT/features, at most so many GB.  [default: keep none]",
 )
+@click.option(
+    "--save-predictions", is_flag=True, help="Keep the label map of every scored image (zsbench score reads them)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON lines.")
 @data_option
 @device_option

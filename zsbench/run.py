@@ -37,6 +37,7 @@ class Plan:
 
     captions_policy: what is done about captions that name unseen classes; lexicon: a file of words for these.
     cache_features: GB of encoders' features that may be kept in `out`; it changes no number and is in no key.
+    save_predictions: keep the label map of every scored image in the run's folder (see `zsbench.predictions`).
     """
 
     dataset: Dataset
@@ -53,6 +54,7 @@ class Plan:
     captions_policy: Policy = "as-is"
     lexicon: Path | None = None
     cache_features: float | None = None
+    save_predictions: bool = False
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     plan = Plan(
         dataset, dataset.root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
         chosen.force, chosen.checkpoint_seconds, command, chosen.captions_policy, chosen.lexicon, chosen.cache_features,
+        chosen.save_predictions,
     )  # fmt: skip
     distributed.join(device)
     try:

@@ -63,6 +63,7 @@ class Settings:
     force: bool = False
     checkpoint_seconds: float = 30.0
     cache_features: float | None = None
+    save_predictions: bool = False
     matrix: Matrix = field(default_factory=dict)
     runs: tuple[Entry, ...] = ()  # the file's [[run]]
 
@@ -92,6 +93,7 @@ TYPES: dict[str, Any] = {
     "limit": int,
     "seed": int,
     "force": bool,
+    "save_predictions": bool,
     "checkpoint_seconds": float,
     "cache_features": float,
     "device": Literal["auto", "cpu", "cuda", "mps"],
