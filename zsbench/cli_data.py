@@ -8,12 +8,18 @@ from typing import Any
 
 import click
 
+from zsbench.cli_overlap import overlap
+from zsbench.cli_prepare import prepare
 from zsbench.commands import Commands
 
 
 @click.group(cls=Commands)
 def data() -> None:
-    """Check a data folder, or draw one."""
+    """Check a data folder, unpack or draw one, find images that two of them share."""
+
+
+data.add_command(prepare)
+data.add_command(overlap)
 
 
 @data.command("check")
