@@ -486,6 +486,15 @@ def test_doctor_reports_in_lines(call: Call, scenes: Path, own_places: Path) -> 
     assert not own_places.exists(), "looking writes nothing"
 
 
+def test_doctor_looks_at_the_data_that_the_environment_names(
+    call: Call, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZSBENCH_DATA", str(scenes))
+    assert "ok   data: Drawn scenes, seed 0" in call("doctor").stdout
+    monkeypatch.setenv("ZSBENCH_DATA", "hf:./absent")
+    assert "--   data: no Hugging Face data set at ./absent" in call("doctor").stdout
+
+
 def test_doctor_names_what_is_missing(call: Call, copy: Path) -> None:
     assert "--   drawn scenes: not drawn yet" in call("doctor").stdout
     assert "--   data: absent: no such folder" in call("doctor", "--data", "absent").stdout

@@ -244,6 +244,25 @@ def test_a_users_file_cannot_pass_for_a_published_split(tmp_path: Path) -> None:
     assert load_split(original) == load_split("voc5")
 
 
+def test_classes_of_own_data_are_left_to_the_data(tmp_path: Path) -> None:
+    split = load_split(write(tmp_path, dataset='"own"', seen='["<b>", "=x()"]', unseen='["Käse"]'))
+    assert split.names == ("<b>", "=x()", "Käse") and "own" in describe(split) and not overlaps(split)
+    for changes, said in (
+        ({"unseen": '["<b>"]'}, "named 2 times"),
+        ({"seen": '["background", "<b>"]'}, 'only background = "seen" has it'),
+        ({"unseen": "[]"}, "unseen is empty"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load_split(write(tmp_path, **({"dataset": '"own"', "seen": '["<b>"]', "unseen": '["c"]'} | changes)))
+
+
+def test_the_split_of_a_data_folder_needs_the_folder_and_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"made from the classes\.txt and unseen\.txt .* name it with --data"):
+        load_split("own")
+    with pytest.raises(UserError, match=r"own\.toml: 'own' is the split that is made from the data folder itself"):
+        load_split(write(tmp_path, "own.toml"))
+
+
 def test_a_published_split_needs_all_classes_and_a_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zsbench.split._files", lambda: {"mine": tmp_path / "mine.toml"})
     write(tmp_path)

@@ -5,6 +5,7 @@ Results go to standard output, progress to standard error. Exit codes: 0 done, 1
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -15,6 +16,7 @@ import click
 
 from zsbench import __version__
 from zsbench.cli_data import data
+from zsbench.cli_data_options import data_option, hint_options, hints
 from zsbench.cli_leakage import leakage_scan, lexicon
 from zsbench.cli_published import published
 from zsbench.cli_report import report
@@ -33,11 +35,6 @@ def main() -> None:
 for command in (score, report, published, leakage_scan, lexicon, data):
     main.add_command(command)
 
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Folder of PASCAL VOC 2012 (or of drawn scenes). Default: drawn scenes.",
-)
 device_option = click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 
 
@@ -48,7 +45,8 @@ device_option = click.option("--device", type=click.Choice(DEVICES), default="au
     "-s",
     "splits",
     multiple=True,
-    help="Name, a pattern over the published ones ('voc_k*'), or a file ./mine.toml. Repeatable.  [default: voc5]",
+    help="Name, a pattern over the published ones ('voc_k*'), a file ./mine.toml, or 'own' (of your own data). Repeatable."
+    "  [default: voc5]",
 )
 @click.option("--seed", "seeds", type=click.IntRange(0, 2**31 - 1), multiple=True, help="Repeatable.  [default: 0]")
 @click.option(
@@ -61,7 +59,7 @@ device_option = click.option("--device", type=click.Choice(DEVICES), default="au
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="TOML file with these options: method, split, seed, captions, limit … and a table [set]; for studies a table"
+    help="TOML file with these options: method, split, seed, data, captions, limit … and a table [set]; for studies a table"
     " [matrix] of lists, which are all combined, and entries [[run]] with method, set and matrix of their own.",
 )
 @click.option(
@@ -108,6 +106,7 @@ device_option = click.option("--device", type=click.Choice(DEVICES), default="au
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON lines.")
 @data_option
+@hint_options
 @device_option
 def run(**options: Any) -> None:
     """Train and evaluate methods on splits, one record per run. What is finished is shown, not repeated."""
@@ -147,11 +146,19 @@ def show() -> None:
 
 @show.command("split")
 @click.argument("name")
-def show_split(name: str) -> None:
-    """Classes, background rule, training policy and source of a split."""
-    from zsbench.split import describe, load_split
+@data_option
+@hint_options
+def show_split(name: str, data: Path | None, data_kind: str | None, **told: Any) -> None:
+    """Classes, background rule, training policy and source of a split; of 'own' with the --data it is made from."""
+    from zsbench.split import OWN, describe, load_split
 
-    click.echo(describe(load_split(name)))
+    if name == OWN and data is not None:
+        from zsbench.data.opening import open_dataset
+        from zsbench.data.own_split import split_for
+
+        click.echo(describe(split_for(OWN, open_dataset(data, (OWN,), hints(told), data_kind))))
+    else:
+        click.echo(describe(load_split(name)))
 
 
 @show.command("method")
@@ -184,5 +191,6 @@ def doctor(data: Path | None) -> None:
     """Environment, devices, data found, and the command that mends what is missing."""
     from zsbench.doctor import diagnose
 
-    for line in diagnose(data):
+    named = os.environ.get("ZSBENCH_DATA")
+    for line in diagnose(data or (Path(named) if named else None)):
         click.echo(line)

@@ -24,12 +24,36 @@ data.add_command(overlap)
 
 @data.command("check")
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--as", "kind", metavar="KIND", help="Kind of data, where a folder holds two: voc2012, context, cocostuff, hf, own."
+)
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Class file: which id is which class. For PASCAL Context also 459-sorted or voc-first.",
+)
+@click.option(
+    "--first-id", type=click.IntRange(0, 1), help="Id of the first name of a class file that has names alone."
+)
+@click.option("--image-column", metavar="NAME", help="Column of photographs of a Hugging Face data set.")
+@click.option("--mask-column", metavar="NAME", help="Column of its label maps.")
 @click.option("--fast", is_flag=True, help="Read all masks, but of the photographs only their headers.")
-def data_check(folder: Path, fast: bool) -> None:
-    """Verdict and class histogram of a data folder; exit code 2 if it has faults."""
+def data_check(
+    folder: Path,
+    kind: str | None,
+    classes: Path | None,
+    first_id: int | None,
+    image_column: str | None,
+    mask_column: str | None,
+    fast: bool,
+) -> None:
+    """Verdict, ids and class histogram of a data folder; exit code 2 if it has faults."""
     from zsbench.data.check import check_folder, render
+    from zsbench.data.reader import Hints
 
-    verdict = check_folder(folder, fast=fast)
+    hints = Hints(classes, first_id, image_column, mask_column)
+    verdict = check_folder(folder, hints=hints, kind=kind, fast=fast)
     click.echo(render(verdict))
     sys.exit(0 if verdict.sound else 2)
 

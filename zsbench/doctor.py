@@ -156,7 +156,7 @@ def _scenes() -> Iterator[str]:
 
 
 def _real(data: Path | None) -> Iterator[str]:
-    from zsbench.data.voc import survey
+    from zsbench.data.opening import survey
 
     if data is None:
         yield _lacks(
@@ -166,7 +166,8 @@ def _real(data: Path | None) -> Iterator[str]:
     try:
         dataset, faults = survey(data)
     except UserError as error:
-        yield _lacks(f"data: {error}", f"export ZSBENCH_DATA=/path/to/VOCdevkit/VOC2012 in place of {data}")
+        mend = f"zsbench data check {data} with what is asked for, or export ZSBENCH_DATA=/path/to/VOCdevkit/VOC2012"
+        yield _lacks(f"data: {error}", mend)
         return
     if faults:
         yield _lacks(f"data: {faults[0]} ({len(faults)} faults)", f"zsbench data check {data} lists them all")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
@@ -21,6 +21,8 @@ from zsbench.config import configure
 from zsbench.data.dataset import Dataset
 from zsbench.data.guard import locked
 from zsbench.data.opening import open_dataset
+from zsbench.data.own_split import split_for
+from zsbench.data.reader import Hints
 from zsbench.data.scenes import cache_folder
 from zsbench.device import pick_device
 from zsbench.errors import UserError
@@ -28,7 +30,7 @@ from zsbench.method import load_method
 from zsbench.run import Plan, Run
 from zsbench.runner import Outcome
 from zsbench.settings import Entry, Settings
-from zsbench.split import Split, list_splits, load_split
+from zsbench.split import OWN, Split, list_splits, load_split
 from zsbench.study import Request, check_captions, requests, summary
 
 
@@ -36,18 +38,15 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     """Runs everything and returns the number of failed runs. All requests are checked before the first one starts."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     device = pick_device(chosen.device)
-    for name in (name for entry in chosen.entries for name in split_names(entry.split)):
-        load_split(name)
+    wanted = wanted_data([name for entry in chosen.entries for name in split_names(entry.split)])
     if chosen.data is None and named_data() is None:  # before half a minute of drawing, a look at what needs no data
         with locked(cache_folder()):
             for asked in requests(chosen.entries, split_names):
                 with _told_where(asked.entry):
                     configure(load_method(asked.method).cls, asked.given, "drawn", asked.method)
     _check_captions(chosen)
-    wanted = list(
-        dict.fromkeys(load_split(name).dataset for entry in chosen.entries for name in split_names(entry.split))
-    )
-    dataset = open_data(chosen.data, wanted)
+    dataset = open_data(chosen.data, wanted, hints_of(chosen), chosen.data_kind)
+    splits = {name: split_for(name, dataset) for names in wanted.values() for name in names}
     plan = Plan(
         dataset, dataset.root, device, chosen.precision, chosen.captions, chosen.caption_images, chosen.limit, chosen.out,
         chosen.force, chosen.checkpoint_seconds, command, chosen.captions_policy, chosen.lexicon, chosen.cache_features,
@@ -55,7 +54,7 @@ def run(chosen: Settings, command: str, print_json: bool = False) -> int:
     )  # fmt: skip
     distributed.join(device)
     try:
-        runs = _runs(plan, chosen)
+        runs = _runs(plan, chosen, splits)
         say = _Say(print_json, quiet=distributed.rank() > 0)
         say.line(data_line(dataset))
         outcomes = _execute(runs, say, counted=chosen.study and len(runs) > 1)
@@ -88,23 +87,41 @@ def _fitting(pattern: str) -> list[str]:
     return found
 
 
-def open_data(folder: Path | None, wanted: Sequence[str] = ()) -> Dataset:
-    """The data set in `folder`, else the one ZSBENCH_DATA names, else the drawn scenes, drawn into the cache once.
+def wanted_data(splits: Sequence[str]) -> dict[str, list[str]]:
+    """Data set -> those of the splits that are of it, by name or file. Raises UserError for a split that is none."""
+    wanted: dict[str, list[str]] = {}
+    for name in dict.fromkeys(splits):
+        wanted.setdefault(OWN if name == OWN else load_split(name).dataset, []).append(name)
+    return wanted
 
-    wanted: the data sets that the splits to run are of.
+
+def open_data(
+    source: Path | None, wanted: Collection[str] = (), hints: Hints | None = None, kind: str | None = None
+) -> Dataset:
+    """The data set at `source` (a folder, or hf:…), else the one ZSBENCH_DATA names, else the drawn scenes, drawn into
+    the cache once.
+
+    wanted: the data sets that the splits to run are of, with the splits' names where these are known.
     """
-    folder = folder or named_data()
-    if folder is None:
+    source = source or named_data()
+    if source is None:
         from zsbench.data.scenes import ensure_drawn
 
         if others := [name for name in wanted if name != "voc2012"]:
             raise UserError(f"splits of {others[0]} need --data: the drawn scenes have the classes of PASCAL VOC only")
-        folder = ensure_drawn()
-    return open_dataset(folder, wanted)
+        if hints not in (None, Hints()) or kind:
+            raise UserError("--classes, --as and the like speak of data of yours: name it with --data")
+        source = ensure_drawn()
+    return open_dataset(source, wanted, hints, kind)
+
+
+def hints_of(chosen: Settings) -> Hints:
+    """What the user says about the data beside where it lies."""
+    return Hints(chosen.classes, chosen.first_id, chosen.image_column, chosen.mask_column)
 
 
 def named_data() -> Path | None:
-    """The folder that the variable ZSBENCH_DATA names."""
+    """The folder or address that the variable ZSBENCH_DATA names."""
     return Path(os.environ["ZSBENCH_DATA"]) if os.environ.get("ZSBENCH_DATA") else None
 
 
@@ -115,22 +132,20 @@ def data_line(dataset: Dataset) -> str:
     return f"data: {dataset.origin.title} ({kind}{notes})"
 
 
-def _runs(plan: Plan, chosen: Settings) -> list[Run]:
+def _runs(plan: Plan, chosen: Settings, splits: Mapping[str, Split]) -> list[Run]:
     """Every run that is asked for, ready to start, each once, split by split."""
     with runner.closed(plan):  # methods' modules are executed
         asked = requests(chosen.entries, split_names)
-    prepared = [(request, _prepared(plan, request)) for request in asked]
+    prepared = [(request, _prepared(plan, request, splits[request.split])) for request in asked]
     check_captions(prepared)
     runs = {run_.folder: run_ for _, run_ in prepared}
     order = list(dict.fromkeys(run_.split.name for run_ in runs.values()))
     return sorted(runs.values(), key=lambda run_: order.index(run_.split.name))
 
 
-def _prepared(plan: Plan, asked: Request) -> Run:
+def _prepared(plan: Plan, asked: Request, split: Split) -> Run:
     with _told_where(asked.entry):
-        return runner.prepare(
-            replace(plan, **asked.corpus), asked.method, load_split(asked.split), asked.seed, asked.given
-        )
+        return runner.prepare(replace(plan, **asked.corpus), asked.method, split, asked.seed, asked.given)
 
 
 @contextmanager

@@ -52,6 +52,11 @@ class Settings:
     seed: tuple[int, ...] = (0,)
     set: Mapping[str, Any] = field(default_factory=dict)
     data: Path | None = None
+    data_kind: str | None = None
+    classes: Path | None = None
+    first_id: int | None = None
+    image_column: str | None = None
+    mask_column: str | None = None
     captions: str | None = None
     caption_images: Path | None = None
     captions_policy: Policy = "as-is"
@@ -82,16 +87,19 @@ class Settings:
 
 
 PLURAL = {"methods": "method", "splits": "split", "seeds": "seed"}
-PATHS = ("data", "caption_images", "lexicon", "out")
+PATHS = ("data", "classes", "caption_images", "lexicon", "out")
 LISTS = ("method", "split", "seed")
 KEYS = (*LISTS, "captions", "captions_policy", "set", "matrix")  # of an entry
+HUB = "hf:"  # how the address of a Hugging Face data set begins
 CORPUS = ("captions", "captions_policy")  # what a matrix may vary beside fields
 RANGES = {
     "limit": (1, 2**31 - 1), "checkpoint_seconds": (0, 1e9), "seed": (0, 2**31 - 1), "cache_features": (0, 1e6),
+    "first_id": (0, 1),
 }  # fmt: skip
 TYPES: dict[str, Any] = {
     "limit": int,
     "seed": int,
+    "first_id": int,
     "force": bool,
     "save_predictions": bool,
     "checkpoint_seconds": float,
@@ -214,7 +222,17 @@ def _value(path: Path, name: str, value: Any, place: str = "") -> Any:
         items = value if isinstance(value, list) else [value]
         return tuple(_beside(path, name, _scalar(path, name, item, place)) for item in items)
     text = _scalar(path, name, value, place)
+    if name == "data" and str(text).startswith(HUB):
+        return _address_beside(path, text)
+    if name == "classes" and not (path.parent / text).exists():
+        return Path(text)  # the word for an order of ids ("voc-first"); a file that is not there is told of later
     return path.parent / text if name in PATHS else _beside(path, name, text)
+
+
+def _address_beside(path: Path, address: str) -> Path:
+    """hf:… of a folder or file beside the config file by its path, of the hub as it stands."""
+    beside = path.parent / address.removeprefix(HUB)
+    return Path(f"{HUB}{beside}") if beside.exists() else Path(address)
 
 
 def _matrix(path: Path, value: Any, place: str) -> Matrix:

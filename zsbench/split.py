@@ -2,7 +2,8 @@
 
 One TOML file in `splits/` is one split; the file's name is its name. Classes are given by NAME, never by index: the
 same index means another class in another repository's order. A split is checked when it is loaded: every class must
-be known to its data set, stand there once, and (in a published split) none may be left out.
+be known to its data set, stand there once, and (in a published split) none may be left out. Only of users' own data
+(dataset = "own") the classes are not known here: they are checked when the data is opened (`zsbench.data.own_split`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from zsbench.errors import UserError, unknown
 Background = Literal["ignore", "seen"]
 TrainPolicy = Literal["none", "drop", "mask"]
 
+OWN = "own"  # the data set of users' own classes, and the split that is made from their folder
 TEXTS = ("title", "dataset", "source", "background", "train_policy")
 LISTS = ("seen", "unseen")
 OPTIONAL = ("fingerprint", "notes")  # a published split must have its fingerprint, a user's own may
@@ -92,11 +94,15 @@ def load_split(name_or_path: str | Path) -> Split:
     may not take the name of a published split unless it is that split.
     """
     asked, files = str(name_or_path), _files()
+    if asked == OWN:
+        raise UserError("split 'own' is made from the classes.txt and unseen.txt of your own data: name it with --data")
     if asked in files:
         return _load(files[asked], asked, published=True)
     if not asked.endswith(".toml"):
         raise unknown("split", asked, files, "zsbench list")
     split = _load(Path(asked), Path(asked).stem, published=False)
+    if split.name == OWN:
+        raise UserError(f"{asked}: 'own' is the split that is made from the data folder itself; rename the file.")
     if split.name in files and split.fingerprint != load_split(split.name).fingerprint:
         raise UserError(f"{asked}: a published split has the name '{split.name}' and other content; rename the file.")
     return split
@@ -208,8 +214,8 @@ def _check_value(field: str, value: Any) -> None:
 
 
 def _check_rules(split: Split) -> None:
-    if split.dataset not in UNIVERSES:
-        raise unknown("data set", split.dataset, UNIVERSES)
+    if split.dataset not in (*UNIVERSES, OWN):
+        raise unknown("data set", split.dataset, (*UNIVERSES, OWN))
     for field, choices in (("background", get_args(Background)), ("train_policy", get_args(TrainPolicy))):
         if getattr(split, field) not in choices:
             raise unknown(f"{field} rule", getattr(split, field), choices)
@@ -223,7 +229,8 @@ def _check_rules(split: Split) -> None:
 def _check_classes(split: Split, *, whole: bool) -> None:
     if not split.unseen:
         raise UserError("unseen is empty: a zero-shot split holds out at least one class.")
-    universe = [name for name in UNIVERSES[split.dataset] if name != "background" or split.background == "seen"]
+    known = UNIVERSES.get(split.dataset, split.names)  # own classes are their data's to check
+    universe = [name for name in known if name != "background" or split.background == "seen"]
     for name in split.names:
         if name not in universe:
             raise unknown(f"class of {split.dataset}", name, universe)

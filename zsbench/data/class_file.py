@@ -8,6 +8,7 @@ A file says it in one of four ways, one class per line (or as JSON):
 
 Only the last is ambiguous. It is settled by `first_id`, or by label values that only one of the two can have: an id
 equal to the number of names. Otherwise it is refused: a shift by one gives plausible numbers of the wrong classes.
+JSON is a list of names, or an object from id to name. A file comes from outside: it is read up to `LARGEST` bytes.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from zsbench.data.dataset import IGNORED
 from zsbench.errors import UserError, unknown
 
 OUTSIDE = ("background", "unlabeled", "unlabelled", "void", "ignore", "other", "others", "nothing")
 LARGEST = 2**20  # bytes
-NUMBERED = re.compile(r"\s*(\d{1,5})\s*[:\t, ]\s*(\S.*?)\s*")
+LONGEST = 120  # characters of a name
+NUMBERED = re.compile(r"\s*([0-9]{1,5})\s*[:\t, ]\s*(\S.*?)\s*")
 # Spellings of one class in the files of different repositories. The first is what the data sets' own lists say here.
 ALIKE = (
     ("aeroplane", "airplane"), ("diningtable", "table"), ("motorbike", "motorcycle"), ("pottedplant", "plant"),
     ("sofa", "couch"), ("tvmonitor", "tv", "monitor", "television"), ("cloth", "clothes"), ("bedclothes", "bedcloth"),
     ("playingfield", "playfield"), ("background", *OUTSIDE[1:]), ("bicycle", "bike"), ("shelves", "shelf"),
+    ("boat", "ship"), ("hairdrier", "hairdryer"), ("donut", "doughnut"),
 )  # fmt: skip
 
 
@@ -48,10 +53,10 @@ class ClassFile:
         if first_id is not None:
             if not self.open and min(self.names) != first_id:
                 raise UserError(f"{self.file}: its ids start at {min(self.names)}, not at {first_id}.")
-            return {i + first_id: name for i, name in self.names.items()} if self.open else self.names
+            return {i + first_id: name for i, name in self.names.items()} if self.open else dict(self.names)
         if not self.open:
-            return self.names
-        if len(self.names) in values:  # with ids from 0 the last name has one less
+            return dict(self.names)
+        if len(self.names) in values and len(self.names) != IGNORED:  # with ids from 0 the last name has one less
             return {i + 1: name for i, name in self.names.items()}
         raise UserError(
             f"{self.file}: {len(self.names)} names without ids and without background: it does not say whether "
@@ -63,27 +68,32 @@ class ClassFile:
 
 def read_class_file(file: Path) -> ClassFile:
     """The names of a text or JSON file (a list, or an object id -> name). Raises UserError naming the file and the line."""
-    try:
-        if file.stat().st_size > LARGEST:
-            raise UserError(f"{file}: larger than {LARGEST >> 20} MiB; expected a list of class names.")
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UserError(f"{file}: cannot be read as a class file ({fault}).") from None
-    rows = (
-        _json_rows(file, text)
-        if file.suffix.lower() == ".json"
-        else [line for line in text.splitlines() if line.strip()]
-    )
+    text = _text(file)
+    lines = [line for line in text.splitlines() if line.strip()]
+    rows = _json_rows(file, text) if file.suffix.lower() == ".json" else lines
     if not rows:
         raise UserError(f"{file}: no class names in it; expected one per line, such as '0: background'.")
     return _class_file(file, rows)
+
+
+def _text(file: Path) -> str:
+    if not file.is_file():  # a pipe or a device would never end
+        raise UserError(f"{file}: no such class file; expected one class per line, such as '0: background'.")
+    try:
+        with file.open("rb") as handle:
+            raw = handle.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise UserError(f"{file}: larger than {LARGEST >> 20} MiB; expected a list of class names.")
+        return raw.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise UserError(f"{file}: cannot be read as a class file ({fault}).") from None
 
 
 def _class_file(file: Path, rows: Sequence[str]) -> ClassFile:
     found = [NUMBERED.fullmatch(row) for row in rows]
     if not any(found):
         names = dict(enumerate(row.strip() for row in rows))
-        _refuse_twice(file, names)
+        _refuse_names(file, names)
         return ClassFile(file, names, open=plain(names[0]) not in map(plain, OUTSIDE))
     for number, (row, match) in enumerate(zip(rows, found, strict=True), 1):
         if match is None:
@@ -91,30 +101,35 @@ def _class_file(file: Path, rows: Sequence[str]) -> ClassFile:
     pairs = [(int(match[1]), match[2]) for match in found if match]
     if twice := [i for i, times in Counter(i for i, _ in pairs).items() if times > 1]:
         raise UserError(f"{file}: id {twice[0]} is given to more than one class.")
-    _refuse_twice(file, dict(pairs))
+    _refuse_names(file, dict(pairs))
     return ClassFile(file, dict(pairs))
 
 
 def _json_rows(file: Path, text: str) -> list[str]:
     try:
-        told = json.loads(text)
+        told = json.loads(text, object_pairs_hook=_Pairs)  # a plain dict would keep the last of two equal ids
     except (ValueError, RecursionError) as fault:
         raise UserError(f"{file}: not readable as JSON ({fault}).") from None
-    if isinstance(told, dict) and all(isinstance(v, str) and k.isascii() and k.isdigit() for k, v in told.items()):
-        return [f"{key}: {name}" for key, name in told.items()]
-    if isinstance(told, list) and all(isinstance(name, str) for name in told):
+    if isinstance(told, _Pairs) and all(isinstance(v, str) and k.isascii() and k.isdigit() for k, v in told):
+        return [f"{key}: {name}" for key, name in told]
+    if not isinstance(told, _Pairs) and isinstance(told, list) and all(isinstance(name, str) for name in told):
         return told
     raise UserError(f'{file}: expected a JSON list of names, or an object such as {{"0": "background"}}.')
 
 
-def _refuse_twice(file: Path, names: Mapping[int, str]) -> None:
-    seen: dict[str, str] = {}
+class _Pairs(list[tuple[str, Any]]):
+    """The members of a JSON object in their order."""
+
+
+def _refuse_names(file: Path, names: Mapping[int, str]) -> None:
+    """What is no name, and one class named twice under two spellings of the same word."""
+    seen: set[str] = set()
     for name in names.values():
-        if not name.isprintable():
+        if not plain(name) or not name.isprintable() or len(name) > LONGEST:
             raise UserError(f"{file}: {name[:60]!r} is no class name.")
         if plain(name) in seen:
             raise UserError(f"{file}: class '{name}' is named twice.")
-        seen[plain(name)] = name
+        seen.add(plain(name))
 
 
 def plain(name: str) -> str:
@@ -144,15 +159,23 @@ def matched(names: Iterable[str], universe: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def outside(name: str) -> bool:
+    """Whether a name is that of the unlabelled area (background, unlabeled, void …) and of no class."""
+    return plain(name) in OUTSIDE
+
+
 def table_of(names: Mapping[int, str], universe: Sequence[str]) -> dict[int, int]:
     """id -> position in `universe`, for a file that speaks of this universe and of nothing else.
 
-    Raises UserError for a name that is no class of it, with the nearest right one, and for a class that no id has.
+    A name of the unlabelled area that the universe does not have ("0: unlabeled", "255: void") becomes IGNORED. Raises
+    UserError for a name that is no class of it, with the nearest right one, and for a class that no id has.
     """
-    found = matched(names.values(), universe)
-    for name in names.values():
+    inside = [name for name in names.values() if not outside(name)]
+    area = [name for i, name in names.items() if outside(name) and i != IGNORED and "background" in universe]
+    found = matched([*inside, *area], universe)
+    for name in inside:
         if name not in found:
             raise unknown("class", name, universe)
     if missing := [name for name in universe if name not in found.values() and name != "background"]:
         raise UserError(f"no id for {', '.join(missing[:8])}{' …' if len(missing) > 8 else ''}.")
-    return {i: universe.index(found[name]) for i, name in names.items()}
+    return {i: universe.index(found[name]) if name in found else IGNORED for i, name in names.items()}

@@ -22,6 +22,10 @@ MAX_PIXELS = 50_000_000  # a header may promise terabytes; the largest photograp
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 
+class Missing(UserError):
+    """A photograph or mask that is not there. Readers name those on opening, many in one sentence."""
+
+
 def read_photo(file: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
     with _opened(file, ("JPEG", "PNG")) as image:
@@ -69,7 +73,7 @@ def _opened(file: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
                 raise UserError(f"{file}: {image.width} × {image.height} pixels; at most {MAX_PIXELS:,} are decoded.")
             yield image
     except FileNotFoundError:
-        raise UserError(f"{file}: no such file.") from None
+        raise Missing(f"{file}: no such file.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{file}: the header promises too many pixels; at most {MAX_PIXELS:,} are decoded.") from None
     except UnidentifiedImageError:

@@ -29,6 +29,7 @@ class Hints:
 class Reader:
     """name: as in `--as NAME`; serves: data sets of splits (keys of UNIVERSES) that it can serve; layout: in words.
 
+    hears: the hints that it uses; others are refused rather than passed over.
     recognises(root): whether `root`, or a usual place below it, has this layout; looks at folder names only.
     survey(root, hints): the data set as far as it is there, and all its faults as sentences that name a file. Raises
     `UserError` when nothing can be opened at all.
@@ -40,3 +41,4 @@ class Reader:
     layout: str
     recognises: Callable[[Path], bool]
     survey: Callable[[Path, Hints], tuple[Dataset, list[str]]]
+    hears: tuple[str, ...] = ("classes", "first_id")

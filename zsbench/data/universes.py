@@ -7,6 +7,8 @@ most code reads (Context: the 59 names in the order of the full list of 459; COC
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # fmt: off
 
 # Position = index in the palette PNG; 255 = void and object borders.
@@ -22,6 +24,22 @@ CONTEXT_59 = (
     "floor", "flower", "food", "grass", "ground", "horse", "keyboard", "light", "motorbike", "mountain", "mouse",
     "person", "plate", "platform", "pottedplant", "road", "rock", "sheep", "shelves", "sidewalk", "sign", "sky", "snow",
     "sofa", "table", "track", "train", "tree", "truck", "tvmonitor", "wall", "water", "window", "wood",
+)
+
+# The same 59 as FCN and ZS3Net number them, 1 to 59: VOC's objects first. An id means another class than above.
+CONTEXT_59_VOC_FIRST = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "table", "dog", "horse",
+    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor", "bag", "bed", "bench", "book",
+    "building", "cabinet", "ceiling", "cloth", "computer", "cup", "door", "fence", "floor", "flower", "food", "grass",
+    "ground", "keyboard", "light", "mountain", "mouse", "curtain", "platform", "sign", "plate", "road", "rock",
+    "shelves", "sidewalk", "sky", "snow", "bedclothes", "track", "tree", "truck", "wall", "water", "window", "wood",
+)
+
+# Ids of the 59 in the list of 459 that the official .mat files are written in, in the order of CONTEXT_59.
+CONTEXT_459_IDS = (
+    2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158, 159,
+    162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366, 368, 397,
+    415, 416, 420, 424, 427, 440, 445, 454, 458,
 )
 
 # The protocol of SPNet's followers: the 20 objects of VOC and 13 frequent surroundings; everything else is unlabelled.
@@ -61,3 +79,11 @@ UNIVERSES: dict[str, tuple[str, ...]] = {
     "context33": CONTEXT_33,
     "cocostuff171": COCOSTUFF_171,
 }
+
+# The 33 of Context are served by label maps of the 59, where one class has another name: VOC's word for it.
+RESPELLED = {"diningtable": "table"}
+
+
+def position(name: str, classes: Sequence[str]) -> int:
+    """Where a class of a split stands among a data set's `classes`. Raises ValueError where it does not."""
+    return classes.index(name if name in classes else RESPELLED.get(name, name))

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from zsbench.data.caption_pairs import Captions
 from zsbench.data.dataset import IGNORED, Dataset
 from zsbench.data.guard import admitted
+from zsbench.data.universes import position
 from zsbench.errors import UserError
 from zsbench.split import Split
 from zsbench.supervision import Supervision
@@ -74,8 +75,8 @@ class TrainView:
 def to_split_ids(labels: np.ndarray, classes: Sequence[str], names: Sequence[str]) -> np.ndarray:
     """Data set ids -> positions in `names`, resolved by name; classes that are not in `names` become 255. (H, W) uint8."""
     table = np.full(256, IGNORED, np.uint8)
-    for position, name in enumerate(names):
-        table[classes.index(name)] = position
+    for place, name in enumerate(names):
+        table[position(name, classes)] = place
     ids: np.ndarray = table[labels]
     return ids
 
@@ -152,7 +153,7 @@ def _labelled(split: Split, dataset: Dataset, keys: list[str]) -> Items:
 
 
 def _without_unseen(split: Split, dataset: Dataset, keys: list[str]) -> list[str]:
-    unseen = [dataset.classes.index(name) for name in split.unseen]
+    unseen = [position(name, dataset.classes) for name in split.unseen]
     bar = tqdm(keys, desc="dropping images with unseen pixels", unit="img", leave=False)
     with admitted():
         kept = [key for key in bar if not np.isin(dataset.labels(key), unseen).any()]

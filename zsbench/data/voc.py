@@ -118,7 +118,7 @@ def _recognises(root: Path) -> bool:
 
 READER = Reader(
     "voc2012", "PASCAL VOC 2012, drawn scenes too", ("voc2012",), f"VOC2012 with {PHOTOS}, {MASKS} and {LISTS}",
-    _recognises, lambda root, hints: survey(root),
+    _recognises, lambda root, hints: survey(root), (),
 )  # fmt: skip
 
 
