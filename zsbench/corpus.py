@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from zsbench.data.captions import Captions, StoredCaptions, open_captions
 from zsbench.data.dataset import Dataset
 from zsbench.errors import UserError
+from zsbench.overlap.training import refuse_captioned
 from zsbench.split import Split
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def training_captions(spec: str | None, dataset: Dataset, root: Path, images: Pa
     drawn = dataset.origin.kind == "drawn"
     if spec is None and not drawn:
         raise UserError(
-            "this method learns from captions, and PASCAL VOC has none:"
+            f"this method learns from captions, and {dataset.origin.title} has none:"
             " name a corpus with --captions (a .tsv, COCO .json, tar shards, hf:NAME)"
         )
     name = spec or DEFAULT_DRAWN
@@ -148,6 +149,7 @@ def training_captions(spec: str | None, dataset: Dataset, root: Path, images: Pa
         captions = _opened(*where, seed)
     if captions.size == 0:
         raise UserError(f"{captions.name} holds no caption with an image")
+    refuse_captioned(captions, dataset)
     return captions
 
 
