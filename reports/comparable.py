@@ -1,7 +1,8 @@
 """Whether a score may stand beside a published one, and if not, why: every reason is a fact of the record.
 
 A reason names what is here and what the paper has. No reason is kept back because another would do: the list is what
-would have to change before the two numbers measure the same thing.
+would have to change before the two numbers measure the same thing. What the paper leaves open is no reason; `unstated`
+tells it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .groups import Group
-from .published import Published
+from .published import NOT_STATED, Published
 from .read import Run
 
 ENOUGH = 0.5  # of the paper's training captions: links to web pictures die, half of them still count as the corpus
@@ -42,7 +43,7 @@ def _names(run: Run, value: Published) -> str:
 def _candidates(run: Run, value: Published) -> str:
     allowed = value.protocol.candidates
     if allowed is None:
-        return "the paper does not say which names compete"
+        return "the paper does not say which names compete" if value.protocol.scope == NOT_STATED else ""
     return _counted(len(run.get("scores.unseen.candidates", [])), allowed, "names compete")
 
 
@@ -59,6 +60,33 @@ def _scored(run: Run, value: Published) -> str:
     if not wanted:
         return ""
     return "" if wanted == here else f"{len(here - wanted)} of {len(here)} unseen classes are not the paper's"
+
+
+def _split(run: Run, value: Published) -> str:
+    """Another division of the classes; where a paper lists names and unseen classes, they are compared instead."""
+    wanted, here = value.protocol.split, str(run.get("split.name"))
+    told = value.protocol.unseen or value.protocol.candidates
+    return "" if told or wanted == here else f"split {here}, in the paper {wanted}"
+
+
+def _background(run: Run, value: Published) -> str:
+    here, wanted = str(run.get("split.background")), value.protocol.background
+    if wanted == "threshold":
+        return "background is told by a threshold in the paper"
+    same = wanted == NOT_STATED or here == {"seen": "seen"}.get(wanted, "ignore")
+    words = {"ignore": "not scored", "seen": "a seen class"}
+    return (
+        ""
+        if same
+        else f"background {words.get(here, here)}, in the paper {words['seen' if wanted == 'seen' else 'ignore']}"
+    )
+
+
+def _resolution(run: Run, value: Published) -> str:
+    """Scores here are always taken at the labels' own size."""
+    there = {"resized": "on resized labels", "warped": "on labels warped to a square",
+             "1/8": "at about an eighth of the image's size"}.get(value.resolution)  # fmt: skip
+    return f"scored {there} in the paper, at the labels' own size here" if there else ""
 
 
 def _captions(run: Run, value: Published) -> str:
@@ -99,6 +127,8 @@ def _policy(run: Run, value: Published) -> str:
 
 def _weights(run: Run, value: Published) -> str:
     """What they saw before the run's own captions, which are told by `_captions`."""
+    if not value.protocol.captions:  # nothing is said of captions, or there are none
+        return ""
     if not value.weights:
         return "the paper does not say what its CLIP was trained on"
     seen = str(run.get("supervision.backbone_corpus") or "unknown corpus")
@@ -106,8 +136,11 @@ def _weights(run: Run, value: Published) -> str:
 
 
 def _encoder(run: Run, value: Published) -> str:
-    here, wanted = str(run.get("method.config.encoder", "not recorded")), value.protocol.encoder
-    same = here in (wanted, f"{wanted}-quickgelu")  # the same tower, its activation as in OpenAI's weights
+    here, wanted = str(run.get("method.config.encoder", "not recorded")), value.encoder
+    same = not wanted or here in (
+        wanted,
+        f"{wanted}-quickgelu",
+    )  # the same tower, its activation as in OpenAI's weights
     return "" if same else f"encoder {here}, in the paper {wanted}"
 
 
@@ -134,9 +167,15 @@ def _attention(run: Run, value: Published) -> str:
     return f"attention rule {rule}, in the paper {' or '.join(value.attention)}"
 
 
+def _vectors(run: Run, value: Published) -> str:
+    """Class vectors that no paper of the field uses: a control's."""
+    control = run.get("supervision.vectors.control")
+    return f"class vectors without meaning, a control ({control})" if control else ""
+
+
 def _self_training(run: Run, value: Published) -> str:
     rounds = run.get("method.config.self_training", 0)
-    asked = value.row.endswith("+ ST")
+    asked = value.method.endswith("+ ST")
     return f"{rounds} rounds of self-training, in the paper none" if rounds and not asked else ""
 
 
@@ -149,11 +188,16 @@ def _images(run: Run, value: Published) -> str:
 
 def _settings(run: Run, value: Published) -> str:
     """Fields that are not the paper's, where the paper gives a value. Fields it is silent on stand in the departures."""
+    if value.protocol.scope == "open vocabulary":  # of another paper than the one that the departures are from
+        return ""
     unused = "" if run.get("method.config.self_training") else "st_"  # ViL-Seg's fields of rounds that were not run
+    own = OWN if value.encoder else OWN[OWN.index("self_training") :]  # without a check of its own, a setting
     rows: list[dict[str, Any]] = [
         row
         for row in run.get("method.departures", [])
-        if row.get("paper") is not None and row["field"] not in OWN and not (unused and row["field"].startswith(unused))
+        if row.get("paper") not in (None, "")
+        and row["field"] not in own
+        and not (unused and row["field"].startswith(unused))
     ]
     told = [f"{row['field']} {row.get('value')} for {row['paper']}" for row in rows[:MOST_SETTINGS]]
     more = [f"{len(rows) - MOST_SETTINGS} more"] if len(rows) > MOST_SETTINGS else []
@@ -161,9 +205,20 @@ def _settings(run: Run, value: Published) -> str:
 
 
 CHECKS: tuple[Callable[[Run, Published], str], ...] = (
-    _photographs, _names, _candidates, _scored, _captions, _policy, _weights, _encoder, _clusters, _head, _attention,
-    _self_training, _images, _settings,
+    _photographs, _split, _names, _candidates, _scored, _background, _resolution, _captions, _policy, _weights, _encoder,
+    _clusters, _head, _attention, _vectors, _self_training, _images, _settings,
 )  # fmt: skip
+
+
+def unstated(value: Published) -> list[str]:
+    """What the paper leaves open of its protocol, as far as it could be read."""
+    open_ = {
+        "which names compete": value.protocol.scope,
+        "what becomes of background": value.protocol.background,
+        "at which size labels are scored": value.resolution,
+        "which supervision was used": value.setting,
+    }
+    return [what for what, told in open_.items() if told == NOT_STATED]
 
 
 def number_of(run: Run) -> int | None:
