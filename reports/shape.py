@@ -67,6 +67,10 @@ PROMPTS = {"template?": object, "templates?": Maybe([str]), "words?": Maybe(Each
            "prompts?": Maybe([str]), "count?": Maybe(Count), "sha256?": Maybe(str)}  # fmt: skip
 PICTURE = {"key": str, "rule": str, "score?": Maybe(NUMBER), "photo": str, "truth": str, "prediction": str,
            "colours?": Maybe(Each(str)), "labels?": Maybe({"truth?": [str], "prediction?": [str]})}  # fmt: skip
+BESIDE = {"pixels": Count, "share": Fraction, "as?": Each(Count)}
+SUBMISSION = {"scopes": [OneOf(("all", "unseen"))], "predictions_sha256?": str, "classes?": Each(str),
+              "beside": {"all?": BESIDE, "unseen?": BESIDE}, "missing?": Count, "files_ignored?": Count,
+              "paper?": Maybe(str), "url?": Maybe(str)}  # fmt: skip
 
 RECORD: dict[str, Any] = {
     "schema": int, "status": str, "key": str, "zsbench?": str, "command?": str, "started?": str, "finished?": str,
@@ -77,26 +81,28 @@ RECORD: dict[str, Any] = {
     "split": {"name": str, "dataset?": str, "title": str, "source?": str, "seen": [str], "unseen": [str],
               "background": str, "train_policy?": str, "fingerprint": str},
     "data": {"kind": OneOf(("drawn", "real")), "title": str, "fingerprint": str, "notes?": [str],
-             "parts": {"train?": dict, "val": {"list?": str, "images": Count, "scored": Count}}},
+             "parts": {"train?": Maybe(dict), "val": {"list?": str, "images": Count, "scored": Count}}},
     "limit?": Maybe(Count), "limited": bool, "seed": int,
-    "supervision": {"masks?": str, "layout?": str, "captions?": bool, "backbone?": str, "backbone_corpus?": str,
-                    "unseen_names?": str, "tuned_on?": str, "corpus?": Maybe(CORPUS), "vectors?": Maybe(VECTORS)},
+    "supervision": {"declared_by?": str, "masks?": str, "layout?": str, "unlabelled?": str,
+                    "captions?": Maybe(bool), "backbone?": str, "backbone_corpus?": str, "unseen_names?": str,
+                    "tuned_on?": str, "corpus?": Maybe(CORPUS), "vectors?": Maybe(VECTORS)},
     "prompts?": Maybe(PROMPTS), "chosen?": Maybe(dict), "device?": str, "precision?": str, "environment?": Maybe(dict),
     "seconds?": Maybe(Each(Maybe(NUMBER))), "peak_memory_bytes?": Maybe(Each(Maybe(NUMBER))),
     "images_per_second?": Maybe(Each(Maybe(NUMBER))),
     "scores": {
-        "unseen": SCORED | {"candidates": [str], "classes": Each(CLASS),
+        "unseen": SCORED | {"submitted?": bool, "candidates": [str], "classes": Each(CLASS),
                             "chance?": Maybe({"accuracy?": Maybe(Fraction), "miou?": Maybe(Fraction),
                                               "constant_miou?": Maybe(Fraction)}),
                             "oracle?": Maybe({"miou": Maybe(Fraction), "interval?": INTERVAL})},
-        "all": {"candidates": [str], "miou?": Maybe(Fraction), "pixel_accuracy?": Maybe(Fraction),
+        "all": {"submitted?": bool, "candidates": [str], "miou?": Maybe(Fraction), "pixel_accuracy?": Maybe(Fraction),
                 "mean_accuracy?": Maybe(Fraction), "seen": SCORED, "unseen": SCORED,
                 "harmonic": {"miou": Maybe(Fraction), "interval?": INTERVAL},
                 "oracle?": Maybe({"miou": Maybe(Fraction)}),
                 "classes": Each(CLASS | {"group": OneOf(("seen", "unseen"))})}},
     "rounds?": Maybe([ROUND]), "calibration?": Maybe(CALIBRATION), "stages?": Maybe([STAGE]),
-    "training?": Maybe(dict),
-    "files?": {"per_image?": Maybe(str), "curves?": Maybe(str), "pictures?": Maybe([PICTURE])},
+    "training?": Maybe(dict), "submission?": Maybe(SUBMISSION),
+    "files?": {"per_image?": Maybe(str), "curves?": Maybe(str), "pictures?": Maybe([PICTURE]),
+               "predictions?": Maybe(str)},
 }  # fmt: skip
 
 

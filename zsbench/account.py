@@ -10,7 +10,7 @@ from typing import Any
 
 from zsbench import __version__
 from zsbench.corpus import Corpus
-from zsbench.data.dataset import Dataset
+from zsbench.data.dataset import Dataset, Origin
 from zsbench.data.view import training_part
 from zsbench.method import Segmenter
 from zsbench.record import code_sha256, environment, peak_memory
@@ -59,6 +59,7 @@ def record_of(
         "images_per_second": {"train": training and training["images_per_second"], "evaluate": timing["evaluate"]},
         "training": training,
         "stages": _stages(run.folder),
+        "submission": None,
     }
 
 
@@ -66,7 +67,7 @@ def _supervision(run: Run) -> dict[str, Any]:
     """The method's declaration, with what the harness found of its captions and class vectors."""
     declared: dict[str, Any] = run.configured.method.supervision.ledger()
     del declared["vector_names"]  # how a file of vectors was read stands in the vectors' own ledger
-    found = {"corpus": run.corpus and run.corpus.ledger(), "vectors": run.vectors_ledger}
+    found = {"declared_by": "the method", "corpus": run.corpus and run.corpus.ledger(), "vectors": run.vectors_ledger}
     return declared | found
 
 
@@ -81,11 +82,13 @@ def with_scan(record: dict[str, Any], corpus: Corpus | None) -> dict[str, Any]:
     return record | {"supervision": record["supervision"] | {"corpus": ledger}}
 
 
-# Images of the official validation lists; of two in use (Context: with and without one image) the shorter.
+# Images of the official validation lists; of two in use (Context: with and without one image) the shorter. EDITIONS: by the
+# beginning of the data set's title, where editions of one data set have lists of their own.
 OFFICIAL_VAL = {
     ("real", "voc2012"): 1449, ("real", "context59"): 5104, ("real", "context60"): 5104, ("real", "context33"): 5104,
     ("real", "cocostuff171"): 5000,
 }  # fmt: skip
+EDITIONS = {"COCO-Stuff 10k": 1000}
 
 
 def _background_note(run: Run, threshold: str | None) -> list[dict[str, Any]]:
@@ -102,8 +105,18 @@ def _background_note(run: Run, threshold: str | None) -> list[dict[str, Any]]:
 
 def is_limited(run: Run) -> bool:
     """Fewer images than the protocol's, by --limit or because the list at hand is shorter."""
-    official = OFFICIAL_VAL.get((run.plan.dataset.origin.kind, run.split.dataset), 0)
-    return len(run.keys) < max(official, len(run.plan.dataset.keys("val")))
+    return falls_short(run.plan.dataset, run.split, len(run.keys))
+
+
+def falls_short(dataset: Dataset, split: Split, scored: int) -> bool:
+    """Whether so many scored images are fewer than the protocol's."""
+    return scored < max(official_val(dataset.origin, split), len(dataset.keys("val")))
+
+
+def official_val(origin: Origin, split: Split) -> int:
+    """How many images the official validation list has; 0 where there is none."""
+    edition = next((images for title, images in EDITIONS.items() if origin.title.startswith(title)), None)
+    return edition or OFFICIAL_VAL.get((origin.kind, split.dataset), 0)
 
 
 def split_facts(split: Split) -> dict[str, Any]:

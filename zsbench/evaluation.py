@@ -1,7 +1,8 @@
 """Segment the validation images and count: both scopes from one forward pass, at the resolution of the labels.
 
 Images go in blocks of fixed membership; each block's counts are one file, written by rename. A killed evaluation goes on
-with the blocks that are missing, and because a block is always cut the same way, ends with the same numbers.
+with the blocks that are missing, and because a block is always cut the same way, ends with the same numbers. Label maps that
+are to be kept are written while they are counted, before the block's counts: a block that is whole has its maps.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from zsbench.deciding import Decided, contest, decide_both, oracle_counts, paint
 from zsbench.image_counts import ImageCounts
 from zsbench.method import Regions, Segmenter
 from zsbench.metrics import Scope
+from zsbench.predictions import Export
 from zsbench.split import Split
 
 BLOCK = 32  # images per counts file; also the most that one forward pass takes
@@ -55,6 +57,7 @@ class Evaluation:
     folder: Path
     title: str = "evaluate"  # of the progress bar
     curved: bool = True  # whether scores at every gamma are wanted
+    kept: Export | None = None  # where the label maps go, if they are wanted
 
     def run(self) -> tuple[ImageCounts, float]:
         """Per-image counts of all keys, and the seconds that segmenting them took over all starts of this run."""
@@ -62,7 +65,7 @@ class Evaluation:
         files = self._files(".parquet")
         with tqdm(total=len(self.keys), desc=self.title, unit="img", mininterval=0.5) as bar:
             for block, file in zip(blocks, files, strict=True):
-                if not self._whole(file):
+                if not self._whole(block, file):
                     self._block(block, file)
                 bar.update(len(block))
         seconds = sum(json.loads(file.read_text())["seconds"] for file in self._files(".json"))
@@ -72,9 +75,10 @@ class Evaluation:
         blocks = math.ceil(len(self.keys) / BLOCK)
         return [self.folder / "counts" / f"{number:05d}{suffix}" for number in range(blocks)]
 
-    def _whole(self, file: Path) -> bool:
-        calibration = self.calibration
-        return file.exists() and (calibration is None or calibration.counted(file.with_suffix(".npz")))
+    def _whole(self, keys: list[str], file: Path) -> bool:
+        calibration, kept = self.calibration, self.kept
+        counted = file.exists() and (calibration is None or calibration.counted(file.with_suffix(".npz")))
+        return counted and (kept is None or kept.holds(keys))
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -102,6 +106,8 @@ class Evaluation:
                 truth = self.labels(key)
                 decided, leads = self._decided(scores, row, truth.shape)
                 count_image(counts, key, truth, scores, row, self.split, decided)
+                if self.kept:
+                    self.kept.write(key, decided)
                 if calibration and curve and leads:
                     curve += calibration.count(truth, leads)
         if curve:

@@ -6,25 +6,42 @@ Colours follow the VOC palette by position in the split, so that a class has one
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from zsbench.data.dataset import IGNORED
 from zsbench.data.scenes import voc_palette
-from zsbench.evaluation import Evaluation
 from zsbench.image_counts import ImageCounts
+from zsbench.metrics import Scope
+from zsbench.split import Split
 
 LAYERS = ("photo", "truth", "prediction")
 EACH = 2  # pictures per rule
 OUTSIDE = 96  # opacity of a prediction where nothing is scored
+NO_NAME = "no candidate"  # a prediction of somebody else's that is none of the split's names; black
+
+
+class Predicted(Protocol):
+    """What pictures are made of: a run's evaluation, or somebody's label maps."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def split(self) -> Split: ...
+    def predict(self, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Photo (H, W, 3), truth and prediction (H, W) in split ids."""
+        ...
 
 
 def choose(counts: ImageCounts) -> list[tuple[str, str, float]]:
     """(key, rule, score), worst first; deterministic, ties by key."""
-    keys, tally = counts.images("all"), counts.tally("all")
+    scope: Scope = "all" if counts.images("all") else "unseen"  # label maps over unseen names alone
+    keys, tally = counts.images(scope), counts.tally(scope)
     scores = tally.miou()
-    shown = set(counts.images("unseen"))
+    unseen = tally.truth[:, counts.seen - counts.first(scope) :].sum(axis=1)
+    shown = {key for key, pixels in zip(keys, unseen, strict=True) if pixels}
     ranked = sorted((float(score), key) for key, score in zip(keys, scores, strict=True) if key in shown)
     if not ranked:
         return []
@@ -37,14 +54,14 @@ def choose(counts: ImageCounts) -> list[tuple[str, str, float]]:
     return list(picked.values())
 
 
-def write_pictures(evaluation: Evaluation, counts: ImageCounts) -> list[dict[str, Any]]:
+def write_pictures(evaluation: Predicted, counts: ImageCounts) -> list[dict[str, Any]]:
     """Writes the PNG files below `pictures/` and returns their entries for the record."""
     folder = evaluation.folder / "pictures"
     folder.mkdir(exist_ok=True)
     return [_write(evaluation, number, *choice) for number, choice in enumerate(choose(counts))]
 
 
-def _write(evaluation: Evaluation, number: int, key: str, rule: str, score: float) -> dict[str, Any]:
+def _write(evaluation: Predicted, number: int, key: str, rule: str, score: float) -> dict[str, Any]:
     from PIL import Image
 
     photo, truth, prediction = evaluation.predict(key)
@@ -59,8 +76,9 @@ def _write(evaluation: Evaluation, number: int, key: str, rule: str, score: floa
         picture.save(evaluation.folder / files[layer])
     ids = {"truth": np.unique(truth[scored]), "prediction": np.unique(prediction[scored])}
     shown = sorted({int(i) for values in ids.values() for i in values} | set(np.unique(prediction).tolist()))
-    colours = {names[i]: "#{:02x}{:02x}{:02x}".format(*PALETTE[i + 1]) for i in shown}
-    labels = {layer: [names[int(i)] for i in values] for layer, values in ids.items()}
+    named = {i: names[i] if i < len(names) else NO_NAME for i in shown}
+    colours = {name: "#{:02x}{:02x}{:02x}".format(*PALETTE[(i + 1) % 256]) for i, name in named.items()}
+    labels = {layer: [named[int(i)] for i in values] for layer, values in ids.items()}
     return {"key": key, "rule": rule, "score": score, "colours": colours, "labels": labels} | files
 
 

@@ -37,7 +37,8 @@ class Plan:
 
     captions_policy: what is done about captions that name unseen classes; lexicon: a file of words for these.
     cache_features: GB of encoders' features that may be kept in `out`; it changes no number and is in no key.
-    save_predictions: keep the label map of every scored image in the run's folder (see `zsbench.predictions`).
+    save_predictions: keep the label map of every scored image in the run's folder (see `zsbench.predictions`); it changes no
+        number either.
     """
 
     dataset: Dataset

@@ -2,6 +2,10 @@
 
 A run's folder is OUT/SPLIT/METHOD-KEY; the key is a hash over all that decides its numbers. A finished record is shown and
 not computed again; an unfinished folder is gone on with.
+
+Label maps of a run that has ended without them (--save-predictions) come from evaluating it again: from the checkpoints
+that training left, whose numbers are the same; where somebody deleted these, from training again. Either way the record
+is written anew, so that it and the maps are always of one evaluation.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ import copy
 import json
 import os
 import shutil
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +38,8 @@ from zsbench.evaluation import Evaluation
 from zsbench.gallery import LAYERS, write_pictures
 from zsbench.method import Job, Segmenter, load_method
 from zsbench.nn.feature_cache import FeatureCache
+from zsbench.predictions import FOLDER as PREDICTIONS
+from zsbench.predictions import Export
 from zsbench.record import FILE, read_record, write_record
 from zsbench.rounds import FOLDER as ROUNDS
 from zsbench.rounds import score_rounds
@@ -102,7 +109,7 @@ def execute(run: Run) -> Outcome:
     with _alone(run.folder), closed(run.plan):
         if run.plan.force and distributed.rank() == 0:
             _clear(run.folder)
-        if distributed.agree(_finished(run.folder)):
+        if distributed.agree(_finished(run)):
             return _with(ended, status="cached", record=_shown(run))
         try:
             return _with(ended, record=_fit_and_score(run))
@@ -124,13 +131,26 @@ def _shown(run: Run) -> dict[str, Any]:
     return told
 
 
-def _finished(folder: Path) -> bool:
-    """A record whose files are all there; where one was lost, the run is gone on with and writes them anew."""
-    if not (folder / FILE).exists():
+def _finished(run: Run) -> bool:
+    """A record whose files are all there; where one was lost, the run is gone on with and writes them anew.
+
+    So it is where label maps are wanted of a run that kept none.
+    """
+    if not (run.folder / FILE).exists():
         return False
-    files = read_record(folder / FILE)["files"]
+    files = read_record(run.folder / FILE)["files"]
     pictures = [picture[layer] for picture in files["pictures"] for layer in LAYERS]
-    return all((folder / name).is_file() for name in (files["per_image"], *pictures))
+    if not all((run.folder / name).is_file() for name in (files["per_image"], *pictures)):
+        return False
+    if not run.plan.save_predictions or _export(run).whole(run.keys):
+        return True
+    if distributed.rank() == 0:
+        print(f"{run.folder}: finished without label maps; evaluated again to keep them", file=sys.stderr, flush=True)
+    return False
+
+
+def _export(run: Run) -> Export:
+    return Export(run.folder / PREDICTIONS, run.split.names)
 
 
 def _clear(folder: Path) -> None:
@@ -182,18 +202,24 @@ def _fit_and_score(run: Run) -> dict[str, Any] | None:
         segmenter = _fit(run)
     if distributed.rank() > 0:
         return None
-    evaluation = Evaluation(segmenter, run.plan.dataset, run.split, run.keys, names, run.plan.device, run.folder)
+    kept = (
+        _export(run) if run.plan.save_predictions or (run.folder / PREDICTIONS).exists() else None
+    )  # once begun, kept
+    where = (run.plan.device, run.folder)
+    evaluation = Evaluation(segmenter, run.plan.dataset, run.split, run.keys, names, *where, kept=kept)
     with clock.phase("evaluate"):
         counts, seconds = evaluation.run()
         scores = summarise(counts, run.split)
         pictures = write_pictures(evaluation, counts)
     with clock.phase("rounds") if hasattr(segmenter, "rounds") else nullcontext():
-        rounds = score_rounds(evaluation, scores["scores"])
+        rounds = score_rounds(replace(evaluation, kept=None), scores["scores"])
+    if kept:
+        kept.finish(_about(run))
     counts.write(run.folder / "per_image.parquet")
     timing = {"seconds": clock.seconds, "evaluate": len(run.keys) / max(seconds, 1e-9)}
     record = record_of(run, segmenter, names, started, timing) | scores
     record |= {"calibration": evaluation.curve(), "rounds": rounds}
-    record["files"] = _files(run.folder, pictures)
+    record["files"] = _files(run.folder, pictures) | {"predictions": PREDICTIONS if kept else None}
     write_record(run.folder, record)
     shutil.rmtree(run.folder / "counts")
     shutil.rmtree(run.folder / ROUNDS, ignore_errors=True)
@@ -242,6 +268,20 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
             if distributed.rank() == 0:
                 write_json(self.path, self.seconds)
+
+
+def _about(run: Run) -> dict[str, Any]:
+    """What the label maps of a run are of."""
+    return {
+        "run": run.key,
+        "method": run.loaded.name,
+        "seed": run.seed,
+        "split": run.split.name,
+        "split_fingerprint": run.split.fingerprint,
+        "data": run.plan.dataset.origin.fingerprint,
+        "images": len(run.keys),
+        "command": run.plan.command,
+    }
 
 
 def _files(folder: Path, pictures: list[dict[str, Any]]) -> dict[str, Any]:
