@@ -390,6 +390,21 @@ def test_the_check_counts_each_missing_file_once(tmp_path: Path) -> None:
     assert np.array_equal(verdict.counts["val"].pixels, counted[[*range(171), 255]])
 
 
+def test_what_is_said_of_train_ids_of_10k_is_held_against_them(tmp_path: Path) -> None:
+    root = small(tmp_path, "train10k")
+    assert opened(root, "v1.1").origin.title == "COCO-Stuff 10k v1.1"
+    faults(root, "made from v1.1; --classes v1.0 cannot be", said="v1.0")
+    faults(root, "2 classes; expected 171", said=str(write(tmp_path / "two.txt", "0: person\n1: car")))
+
+
+def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+    root = big(tmp_path)
+    for folder in ("images", "annotations"):
+        (root / folder / "val2017/._000000000139.jpg").write_bytes(b"x")
+        (root / folder / "val2017/._000000000139.png").write_bytes(b"x")
+    assert opened(root).keys("val") == VAL
+
+
 # ---- a label file in the folder
 
 

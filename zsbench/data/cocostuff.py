@@ -21,7 +21,7 @@ import numpy as np
 from zsbench.data import cocostuff_folder
 from zsbench.data.cocostuff_folder import TRAIN_IDS, CocoFolder, look, recognises
 from zsbench.data.cocostuff_ids import IDS_164K, TRAIN_10K, TRAIN_164K, VERSIONS, Form
-from zsbench.data.cocostuff_version import LABEL_FILES, PROBED, agree_164k, read_mat_ids, settle
+from zsbench.data.cocostuff_version import LABEL_FILES, PROBED, agree_164k, read_mat_ids, said_version, settle
 from zsbench.data.dataset import Origin
 from zsbench.data.lists import list_sha256
 from zsbench.data.pixels import Missing, photo_shape, read_mask, read_photo
@@ -164,9 +164,24 @@ def _form(mask: Path, edition: str, version: str | None) -> Form:
 def _version(found: CocoFolder, hints: Hints) -> tuple[str | None, list[str]]:
     mats = [mask for mask in found.masks.values() if mask.suffix == ".mat"]
     if not mats:
-        return None, []
+        return None, _converted_faults(found, hints)
     label_file = next(_label_files(found), None)
     return settle(mats, label_file, hints.classes, found.root)
+
+
+def _converted_faults(found: CocoFolder, hints: Hints) -> list[str]:
+    """Train ids of 10k are made from version 1.1; a class file must be in the order of its classes all the same."""
+    if found.edition == "164k" or hints.classes is None:
+        return []
+    try:
+        said_version(hints.classes)
+    except UserError as fault:
+        return [str(fault)]
+    if hints.classes.name in VERSIONS and hints.classes.name != "v1.1":
+        return [
+            f"{found.root}: label maps in train ids, which are made from v1.1; --classes {hints.classes} cannot be."
+        ]
+    return []
 
 
 def _label_file_faults(found: CocoFolder, hints: Hints) -> Iterator[str]:

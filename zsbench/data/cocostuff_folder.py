@@ -223,8 +223,9 @@ def _missing(found: CocoFolder) -> Iterator[str]:
 
 
 def _stems(folder: Path, suffix: str) -> list[str]:
-    """One listing of a folder instead of a hundred thousand questions whether a file exists."""
+    """One listing of a folder instead of a hundred thousand questions whether a file exists. Hidden files are no images."""
     if not folder.is_dir():
         return []
     with scandir(folder) as entries:
-        return [entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)]
+        stems = [entry.name.removesuffix(suffix) for entry in entries if entry.name.endswith(suffix)]
+    return [stem for stem in stems if SAFE_NAME.fullmatch(stem)]
