@@ -66,28 +66,13 @@ class Board:
 
     def apart(self, group: Group) -> list[str]:
         """What to say of a group beside its name: that it is limited, and circumstances that others do not share."""
-        facts = ["limited: not for ranking"] if group.limited else []
-        for name, title in _VARYING.items():
-            alike = [other for other in self.groups if other.title == group.title]
-            if len({other.first.get(name) for other in alike}) > 1:
-                facts.append(f"{title} {str(group.first.get(name, '–'))[:12]}".strip())
-        return facts + self._other_weights(group) + self._other_vectors(group)
+        return self._facts[group]
 
-    def _other_weights(self, group: Group) -> list[str]:
-        """What its weights start from, where others of the method start from something else; own captions say it better."""
-        alike = [other for other in self.groups if other.title == group.title]
-        found = {start for other in alike if (start := start_of(other.first))}
-        own = start_of(group.first)
-        short = own if len(own) <= MOST_OF_A_NAME else f"{own[: MOST_OF_A_NAME - 1]}…"
-        return [f"from {short}"] if len(found) > 1 and own else []
-
-    def _other_vectors(self, group: Group) -> list[str]:
-        """The class vectors, where groups that look alike in method and settings differ by them."""
-        alike = [other for other in self.groups if (other.title, other.settings) == (group.title, group.settings)]
-        found = {vectors_of(other.first) for other in alike}
-        source, sha256, _ = vectors_of(group.first)
-        twice = len({other for other in found if other[0] == source}) > 1  # one name, two files
-        return [f"vectors {source}{f' ({sha256[:12]})' if twice else ''}"] if len(found) > 1 else []
+    @cached_property
+    def _facts(self) -> dict[Group, list[str]]:
+        """Group -> its facts; found once, for every section of a page asks again."""
+        of_title = gathered(self.groups, lambda group: group.title)
+        return {group: _facts(group, alike) for alike in of_title for group in alike}
 
     @cached_property
     def families(self) -> list[Family]:
@@ -98,6 +83,32 @@ class Board:
     def pairs(self) -> list[Family]:
         """Families with more than one corpus: those that show what leakage is worth."""
         return [family for family in self.families if len(family.groups) > 1]
+
+
+def _facts(group: Group, alike: Sequence[Group]) -> list[str]:
+    """alike: the groups of its method, itself among them."""
+    facts = ["limited: not for ranking"] if group.limited else []
+    for name, title in _VARYING.items():
+        own = group.first.get(name)
+        if any(other.first.get(name) != own for other in alike):
+            facts.append(f"{title} {str(group.first.get(name, '–'))[:12]}".strip())
+    return facts + _other_weights(group, alike) + _other_vectors(group, alike)
+
+
+def _other_weights(group: Group, alike: Sequence[Group]) -> list[str]:
+    """What its weights start from, where others of the method start from something else; own captions say it better."""
+    found = {start for other in alike if (start := start_of(other.first))}
+    own = start_of(group.first)
+    short = own if len(own) <= MOST_OF_A_NAME else f"{own[: MOST_OF_A_NAME - 1]}…"
+    return [f"from {short}"] if len(found) > 1 and own else []
+
+
+def _other_vectors(group: Group, alike: Sequence[Group]) -> list[str]:
+    """The class vectors, where groups that look alike in method and settings differ by them."""
+    found = {vectors_of(other.first) for other in alike if other.settings == group.settings}
+    source, sha256, _ = vectors_of(group.first)
+    twice = len({other for other in found if other[0] == source}) > 1  # one name, two files
+    return [f"vectors {source}{f' ({sha256[:12]})' if twice else ''}"] if len(found) > 1 else []
 
 
 _VARYING = {

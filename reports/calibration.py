@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from .boards import Board
 from .groups import Group, Score
@@ -70,6 +71,19 @@ class Curve:
         """(seen, unseen) mIoU of the scores in the tables."""
         seen, unseen = (self.group.score(column).value for column in ("all_seen_miou", "all_unseen_miou"))
         return (seen, unseen) if seen is not None and unseen is not None else None
+
+
+class Single(NamedTuple):
+    """A group without a calibration: one point (seen, unseen) among the curves."""
+
+    group: Group
+    at: tuple[float, float]
+
+
+def singles(board: Board) -> list[Single]:
+    """The groups of a board that tell no calibration but have both scores, in the order of its table."""
+    rest = [curve for curve in map(Curve, board.groups) if not curve.runs]
+    return [Single(curve.group, curve.own) for curve in rest if curve.own]
 
 
 def curves(board: Board) -> list[Curve]:

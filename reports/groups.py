@@ -83,7 +83,7 @@ class Group:
     def settings_but(self, field: str) -> str:
         """The same line without one field."""
         given = self.first.get("method.config_given", {})
-        return " ".join(f"{name}={_plain(value)}" for name, value in given.items() if name != field)
+        return " ".join(f"{name}={plain(value)}" for name, value in given.items() if name != field)
 
     @property
     def captions(self) -> str:
@@ -128,7 +128,7 @@ class Group:
 _PARTS = {"unseen_only": "unseen", "all_seen": "all.seen", "all_unseen": "all.unseen"}
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
     """A setting as it is printed; of a file its name, the folders stand in the details of the run."""
     if isinstance(value, str):
         return re.sub(r"[^+:]*[/\\]", "", value)

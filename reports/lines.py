@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
-from .calibration import Curve
+from .calibration import Curve, Single
 from .clusters import Panel
 from .groups import Group, Score
 from .rounds import Course
@@ -90,9 +90,14 @@ def over_gamma(curve: Curve, name: str) -> Markup:
     return made.markup
 
 
-def seen_unseen(curves: Sequence[Curve], name: str) -> Markup:
-    """Unseen over seen mIoU as gamma grows, one curve per configuration; the large marker is its own gamma."""
-    said = "; ".join(f"{curve.group.title} area {points(curve.area.value)}" for curve in curves)
+def seen_unseen(curves: Sequence[Curve], single: Sequence[Single], name: str) -> Markup:
+    """Unseen over seen mIoU as gamma grows, one curve per configuration; the large marker is its own gamma.
+
+    A configuration that was not calibrated is a single point, with the style that follows those of the curves.
+    """
+    told = [f"{curve.group.title} area {points(curve.area.value)}" for curve in curves]
+    told += [f"{one.group.title} seen {points(one.at[0])} unseen {points(one.at[1])}" for one in single]
+    said = "; ".join(told)
     with drawing(name, f"Unseen over seen mIoU as gamma grows. {said}", 460, 330, (38, 8, 12, 38)) as made:
         for curve, style in zip(curves, STYLES, strict=False):
             for line in curve.balance_of_seeds if len(curve.runs) > 1 else ():
@@ -100,6 +105,9 @@ def seen_unseen(curves: Sequence[Curve], name: str) -> Markup:
             _plain(made.axes, _in_per_cent(curve.balance), style)
             own = _in_per_cent([curve.own] if curve.own else [])
             made.axes.plot(*_xy(own), style.marker, color=style.colour, markersize=9, markeredgecolor=PAPER)
+        for one, style in zip(single, STYLES[len(curves) :], strict=False):
+            dot = _in_per_cent([one.at])
+            made.axes.plot(*_xy(dot), style.marker, color=style.colour, markersize=9, markeredgecolor=PAPER)
         _axes(made.axes, "seen mIoU, %")
         made.axes.set_ylabel("unseen mIoU, %", size=10)
     return made.markup
@@ -167,6 +175,15 @@ def swatch(place: int) -> Markup:
         '<path d="M1 7h34" stroke="{0}" stroke-width="2" fill="none"{1}/>'
         '<path d="{2}" transform="translate(18 7)" fill="{0}"/></svg>'
     ).format(colour, dash, SHAPES[style.marker])
+
+
+def mark(place: int) -> Markup:
+    """The marker alone of style `place`, to stand in a legend."""
+    style = STYLES[place]
+    return Markup(
+        '<svg class="swatch" viewBox="0 0 16 14" width="16" height="14" aria-hidden="true">'
+        '<path d="{0}" transform="translate(8 7)" fill="{1}"/></svg>'
+    ).format(SHAPES[style.marker], f"var({VARIABLES[style.colour]})")
 
 
 def _whiskered(axes: Axes, line: Line, column: str, style: Style, aside: float) -> None:

@@ -1,4 +1,4 @@
-"""One self-contained page and five CSV files from folders of run records.
+"""One self-contained page and its CSV files from folders of run records and leakage reports.
 
 Choices: everything is inlined and the page's content policy forbids any request; text from outside (names, titles,
 captions) is escaped by the templates, always; no clock and no absolute path is printed, so equal inputs give equal
@@ -24,20 +24,42 @@ from zsbench.atomic import write_text
 
 from .ablation_rows import ablation_csv
 from .ablation_view import MOST_DRAWN
+from .against import check
 from .boards import boards
+from .cite import bibtex, plain, sources
+from .command import alone
+from .confused import confusion_csv, confusion_rows
+from .differences import difference_rows, differences_csv
+from .exports import FORMATS
+from .frequency import frequency_csv, frequency_rows
+from .frequency import words as rank_words
 from .groups import Group
+from .lead import headline
+from .leakage import words
+from .leakage.html import proof
+from .leakage.model import Leakage
+from .leakage.proof import visible
+from .leakage.tables import safe
+from .leaks import MOST_CLASSES, captions_csv, leaks
 from .ledger import COLUMNS, ledger
-from .lines import MOST_LINES, swatch
-from .read import LeftOut, Run, read_runs
+from .ledger import standing as submitted
+from .lines import MOST_LINES, mark, swatch
+from .marks import marks
+from .places import LeftOut
+from .read import Run, read_runs
+from .scans import key_of, read_scans
 from .series import calibration_csv, rounds_csv
 from .side_by_side import swatch as look
 from .tables import DIGITS, attention_of, classes_csv, prompts_of, runs_csv
 from .terminal import summary
 from .verdict import points, signed
-from .views import sweep_views, views_of
+from .views import View, sweep_views, views_of
 
 PAGE, RUNS, CLASSES = "report.html", "runs.csv", "classes.csv"
 ROUNDS, CALIBRATION, ABLATION = "rounds.csv", "calibration.csv", "ablation.csv"
+DIFFERENCES, FREQUENCY, CONFUSION = "differences.csv", "frequency.csv", "confusion.csv"
+CAPTIONS = "captions.csv"
+STYLES = ("style.css", "sections.css")
 
 
 @dataclass(frozen=True)
@@ -50,41 +72,72 @@ class ReportSummary:
     rounds_csv: Path
     calibration_csv: Path
     ablation_csv: Path
+    differences_csv: Path
+    frequency_csv: Path
+    confusion_csv: Path
+    captions_csv: Path
     runs: int
     left_out: tuple[LeftOut, ...]
     text: str  # the one-screen summary for a terminal
 
 
-def write_report(roots: Sequence[Path], out: Path) -> ReportSummary:
+def write_report(
+    roots: Sequence[Path], out: Path, base: str | None = None, also: Sequence[str] = (), page: bool = True
+) -> ReportSummary:
     """Writes report.html and its CSV files into the folder `out`, each whole or not at all.
 
-    `roots` are folders of runs, run folders or record files. What cannot be used is named on stderr and on the page.
-    Raises UserError for a root that does not exist.
+    also: further formats, names of `exports.FORMATS`; page: whether the page is wanted, or only tables.
+
+    `roots` are folders of runs and of leakage reports, run folders or record files. What cannot be used is named on stderr
+    and on the page. base: what the others are compared with, see `against`; without it the best-ranked of each board.
+    Raises UserError for a root that does not exist, and for a base that no run is.
     """
     runs, left = read_runs(roots)
+    scans, faulty = read_scans(roots)
+    left = sorted([*left, *faulty], key=lambda item: item.place)
     for item in left:
         print(f"left out: {item.place}: {item.why}", file=sys.stderr)
-    tables = {RUNS: runs_csv, CLASSES: classes_csv, ROUNDS: rounds_csv, CALIBRATION: calibration_csv,
-              ABLATION: ablation_csv}  # fmt: skip
-    for name, table in tables.items():
-        write_text(out / name, table(runs))
-    write_text(out / PAGE, render(runs, left))  # last: a page always has its numbers beside it
-    text = f"{summary(boards(runs))}\n\n{'   '.join(str(out / name) for name in (PAGE, *tables))}"
-    return ReportSummary(
-        out / PAGE, out / RUNS, out / CLASSES, out / ROUNDS, out / CALIBRATION, out / ABLATION, len(runs), tuple(left), text
-    )  # fmt: skip
+    found = boards(runs)
+    check(found, base)
+    views = views_of(found, base, scans)
+    tables = tables_of(runs, views, scans)
+    texts = tables | {file: written(views, left) for file, written in map(FORMATS.__getitem__, also)}
+    if page:
+        texts[PAGE] = render(runs, left, views, scans)  # last: a page always has its numbers beside it
+    for name, text in texts.items():
+        write_text(out / name, text)
+    said = f"{headline(found)}\n\n{summary(found)}\n\n{'   '.join(str(out / name) for name in texts)}"
+    files = {f"{name.removesuffix('.csv')}_csv": out / name for name in tables}
+    return ReportSummary(page=out / PAGE, **files, runs=len(runs), left_out=tuple(left), text=said)
 
 
-def render(runs: Sequence[Run], left: Sequence[LeftOut]) -> str:
+def tables_of(runs: Sequence[Run], views: Sequence[View], scans: Sequence[Leakage]) -> dict[str, str]:
+    """File name -> text of every CSV file."""
+    return {
+        RUNS: runs_csv(runs), CLASSES: classes_csv(runs), ROUNDS: rounds_csv(runs), CALIBRATION: calibration_csv(runs),
+        ABLATION: ablation_csv(runs),
+        DIFFERENCES: differences_csv([r for v in views for r in difference_rows(v.compared, v.against.group)]),
+        FREQUENCY: frequency_csv([row for view in views for row in frequency_rows(view.frequencies)]),
+        CONFUSION: confusion_csv([row for view in views for row in confusion_rows(view.confusions)]),
+        CAPTIONS: captions_csv(scans),
+    }  # fmt: skip
+
+
+FILES = (RUNS, CLASSES, ROUNDS, CALIBRATION, ABLATION, DIFFERENCES, FREQUENCY, CONFUSION, CAPTIONS)
+
+
+def render(runs: Sequence[Run], left: Sequence[LeftOut], views: Sequence[View], scans: Sequence[Leakage] = ()) -> str:
     """The page as HTML text."""
-    style, script = _template("style.css"), _template("script.js")
-    views = views_of(boards(runs))
+    style, script = "".join(map(_template, STYLES)), _template("script.js")
     swept = sweep_views(views)
     kinds = {kind: [view for view in views if view.board.kind == kind] for kind in ("drawn", "real")}
+    found = [view.board for view in views]
     return _environment().get_template("page.html").render(
         style=Markup(style), script=Markup(script), policy=_policy(style, script), views=views, sweeps=swept,
         swept={board for item in swept for board in item.sweep.boards}, ledger_columns=COLUMNS, most_lines=MOST_LINES,
-        most_drawn=MOST_DRAWN, kinds={kind: own for kind, own in kinds.items() if own}, left=left, runs=runs,
+        most_drawn=MOST_DRAWN, most_classes=MOST_CLASSES, kinds={kind: own for kind, own in kinds.items() if own},
+        left=left, runs=runs, files=FILES, headline=headline(found), leaks=leaks(runs, scans), words=words,
+        citation=plain(runs), bibtex=bibtex(runs), sources=sources(found),
     )  # fmt: skip
 
 
@@ -107,14 +160,23 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_printed,
     )
     environment.filters |= {
         "points": points, "exact": _exact, "ledger": ledger, "number": _number, "seconds": _seconds, "bytes": _bytes,
         "value": _value, "signed": signed, "whole": _whole, "tenths": _tenths, "millions": _millions,
         "swatch": swatch, "look": look, "prompts": prompts_of, "attention": attention_of,
+        "marks": marks, "submitted": submitted, "marker": mark, "alone": alone, "rank_words": rank_words,
+        "proof": proof, "scan_key": key_of, "safe_cell": safe, "rate": words.rate, "ratio": _ratio, "chance": _chance,
+        "percent": _percent,
         "one": lambda run: Group((run,)), "facts": lambda group, board: board.apart(group),
     }  # fmt: skip
     return environment
+
+
+def _printed(value: Any) -> Any:
+    """Every value on its way into the page: what acts on a screen or turns the reading direction is written out."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _template(name: str) -> str:
@@ -138,6 +200,20 @@ def _whole(value: float) -> str:
 def _tenths(value: float) -> str:
     """A rate."""
     return f"{value:,.1f}"
+
+
+def _ratio(value: float) -> str:
+    """A number from −1 to 1."""
+    return f"{round(value, 2) + 0:.2f}".replace("-", "−")  # + 0: no "−0.00"
+
+
+def _chance(value: float) -> str:
+    """A p-value."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f}"
 
 
 def _millions(value: float) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 
 from zsbench.errors import UserError
 
+from .counts import PerImage, per_image
+from .places import LeftOut, place_of
 from .shape import RECORD, faults
 
 SCHEMA = 1
@@ -61,13 +63,10 @@ class Run:
         path = self.file(self.get("files.curves", "")) if self.get("files.curves") else None
         return list(_steps(path)) if path else []
 
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A folder or record that does not stand in the tables, and why."""
-
-    place: str
-    why: str
+    @cached_property
+    def per_image(self) -> PerImage | str:
+        """The counts per image, or why there are none."""
+        return per_image(self)
 
 
 def read_runs(roots: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
@@ -96,7 +95,7 @@ def _folders(root: Path) -> Iterator[Path]:
 
 
 def _take(folder: Path, root: Path, runs: list[Run], left: list[LeftOut]) -> None:
-    place = _place(folder, root)
+    place = place_of(folder, root)
     path = folder / "record.json"
     if path.is_file():
         found = _read(path)
@@ -116,12 +115,6 @@ def _unfinished(folder: Path) -> str:
     return (
         f"failed: {lines[-1][:200] if lines else 'no reason given'} (error.txt); mend it and run the same command again"
     )
-
-
-def _place(folder: Path, root: Path) -> str:
-    base = root.parent if root.is_file() else root
-    inner = folder.relative_to(base).as_posix()
-    return f"{base.resolve().name}/{inner}" if inner != "." else base.resolve().name
 
 
 def _looks_like_a_run(folder: Path) -> bool:

@@ -75,7 +75,8 @@ def themed(text: str, name: str, title: str, width: int) -> Markup:
         _clean(element, name)
     for attribute in ("width", "height", "version"):
         root.attrib.pop(attribute, None)
-    root.attrib |= {"role": "img", "aria-label": title, "class": "drawing", "width": str(width)}
+    aloud = "".join(sign if sign.isprintable() else " " for sign in title)  # names from outside turn nothing around
+    root.attrib |= {"role": "img", "aria-label": aloud, "class": "drawing", "width": str(width)}
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # escaped by the serialiser
 
 

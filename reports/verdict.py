@@ -110,6 +110,8 @@ def _best(scored: list[Group], where: str) -> list[str]:
         second += " Its class vectors come from a corpus that holds unseen classes: this is not a zero-shot score."
     if control := best.first.get("supervision.vectors.control"):
         second += f" Its class vectors are a control ({control}): they tell nothing about the unseen classes."
+    if best.first.get("submission"):
+        second += " Its label maps were handed in; what it learnt from is declared by the submitter."
     return [first, second]
 
 

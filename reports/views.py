@@ -7,6 +7,7 @@ each board, and the page says so where some are left to the run folders.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +16,19 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from . import figures, lines
+from . import dots, figures, lines, scatter
 from .ablation_view import AblationView, ablation_view
+from .against import Chosen, chosen
+from .beside import Section, section
 from .boards import Board, Family
-from .calibration import Curve, curves
+from .calibration import Curve, Single, curves, singles
+from .confused import Confused, confusions
+from .differences import Compared, Difference, differences
+from .frequency import Frequency, frequencies
 from .groups import Group
-from .pictures import Card, gallery
+from .lead import Lead, leads
+from .leakage.model import Leakage
+from .pictures import Card, Room, gallery, room_for
 from .rounds import Course, courses
 from .sweeps import Sweep, sweeps
 from .verdict import trend, verdict
@@ -48,10 +56,68 @@ class Figures:
 
 @dataclass(frozen=True)
 class View:
-    """A board with everything its section shows."""
+    """A board with everything its section shows. base: what was asked to compare with; reports: every scan that was found."""
 
     board: Board
     id: str
+    base: str | None = None
+    reports: tuple[Leakage, ...] = ()
+    room: Room | None = None  # of a gallery; None is the whole page's
+
+    @cached_property
+    def leads(self) -> list[Lead]:
+        return leads(self.board)
+
+    @cached_property
+    def against(self) -> Chosen:
+        return chosen(self.board, self.base)
+
+    @cached_property
+    def compared(self) -> Compared:
+        return differences(self.board.groups, self.against.group)
+
+    @property
+    def differences(self) -> list[tuple[Group, list[Difference]]]:
+        return [(group, list(own.values())) for group, own in self.compared.items()]
+
+    @cached_property
+    def reach(self) -> float:
+        """Half the width of the scale that differences are drawn on: the farthest end of any interval, in steps of 0.1."""
+        told = [one for own in self.compared.values() for one in own.values() if one.value is not None]
+        ends = [abs(end) for one in told for end in (one.value, one.low, one.high) if end is not None]
+        return max(0.1, math.ceil(10 * max(ends, default=0)) / 10)
+
+    @cached_property
+    def charts(self) -> list[figures.Panel]:
+        """IoU per class, all configurations side by side; nothing to compare with one."""
+        if len(self.board.groups) < 2:
+            return []
+        return [
+            figures.Panel(one.title, "", dots.dot_plot(self.board, one, f"{self.id}-dots-{one.scope}-{one.kind}"))
+            for one in dots.charts(self.board)
+        ]
+
+    @property
+    def charted(self) -> list[Group]:
+        return dots.drawn(self.board)
+
+    @cached_property
+    def frequencies(self) -> list[Frequency]:
+        return frequencies(self.board, self.reports)
+
+    @cached_property
+    def scattered(self) -> list[tuple[Frequency, Markup]]:
+        drawn = enumerate(self.frequencies[:MOST_FAMILIES])
+        return [(one, scatter.frequency(one, f"{self.id}-frequency-{place}")) for place, one in drawn]
+
+    @cached_property
+    def confusions(self) -> list[Confused]:
+        return confusions(self.board)
+
+    @property
+    def confused(self) -> list[Confused]:
+        """Those with a map on the page."""
+        return self.confusions[:MOST_FAMILIES]
 
     @cached_property
     def verdict(self) -> list[str]:
@@ -81,9 +147,13 @@ class View:
 
     @cached_property
     def galleries(self) -> list[tuple[Group, int | None, list[Card]]]:
-        groups = [group for family in self.board.families for group in family.groups]
-        found = [(group, *gallery(group)) for group in groups[:MOST_GALLERIES]]
+        found = [(group, *gallery(group, self.room)) for group in _pictured(self.board)]
         return [item for item in found if item[2]]
+
+    @cached_property
+    def published(self) -> Section | None:
+        """What papers print, beside what was measured."""
+        return section(self.board)
 
     @cached_property
     def ablation(self) -> AblationView | None:
@@ -109,7 +179,12 @@ class View:
 
     @cached_property
     def seen_unseen(self) -> Markup:
-        return lines.seen_unseen(self.curves, f"{self.id}-seen-unseen")
+        return lines.seen_unseen(self.curves, self.singles, f"{self.id}-seen-unseen")
+
+    @cached_property
+    def singles(self) -> list[Single]:
+        """Configurations without a calibration that find room beside the curves."""
+        return singles(self.board)[: max(0, lines.MOST_LINES - len(self.curves))]
 
     @property
     def departures(self) -> list[Departures]:
@@ -156,12 +231,18 @@ _BARS = {
 }
 
 
-def views_of(found: Sequence[Board]) -> list[View]:
+def views_of(found: Sequence[Board], base: str | None = None, reports: Sequence[Leakage] = ()) -> list[View]:
     """Views with ids that are unique and speak: "drawn-voc5", then "drawn-voc5.2"."""
     stems = [f"{board.kind}-{_slug(str(board.run.get('split.name')))}" for board in found]
     before = [stems[:place].count(stem) for place, stem in enumerate(stems)]
     ids = [f"{stem}.{count + 1}" if count else stem for stem, count in zip(stems, before, strict=True)]
-    return [View(board, id) for board, id in zip(found, ids, strict=True)]
+    room = room_for([group for board in found for group in _pictured(board)])
+    return [View(board, id, base, tuple(reports), room) for board, id in zip(found, ids, strict=True)]
+
+
+def _pictured(board: Board) -> list[Group]:
+    """The groups whose galleries are shown."""
+    return [group for family in board.families for group in family.groups][:MOST_GALLERIES]
 
 
 def sweep_views(views: Sequence[View]) -> list[SweepView]:

@@ -14,6 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from zsbench.image_counts import ImageCounts
+from zsbench.metrics import ConfusionMatrix
+
 UNSEEN = ["pottedplant", "sheep", "sofa", "train", "tvmonitor"]
 SEEN = ["aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
         "horse", "motorbike", "person"]  # fmt: skip
@@ -347,3 +350,45 @@ def _picture(folder: Path, place: int, rule: str, names: list[str], size: tuple[
     labels = {"truth": list(shown)[:-1], "prediction": list(shown)}
     score = {"worst": 0.031, "median": 0.38, "best": 0.84}[rule]
     return {"key": f"{place:06d}", "rule": rule, "score": score, "labels": labels, "colours": shown} | files
+
+
+def count_images(folder: Path, level: float = 0.6, images: int = 40, draw: int = 0, first: int = 0) -> Path:
+    """Gives a run per-image counts and the scores, classes and confusion that follow from them; returns its folder.
+
+    level: how often a pixel gets its true name, about. draw: other random numbers. first: the number of the first image,
+    so that two runs can have some in common only. What an image shows depends on its number alone.
+    """
+    made = json.loads((folder / "record.json").read_text())
+    seen, unseen = (len(made["split"][part]) for part in ("seen", "unseen"))
+    counts, noise = ImageCounts(seen, unseen), np.random.default_rng([draw, int(1000 * level)])
+    for number in range(first, first + images):
+        shown = np.random.default_rng(number)
+        truth = shown.choice(seen + unseen, size=4, replace=False), shown.integers(20, 400, size=4)
+        hard = np.clip(level + shown.normal(0, 0.2), 0.02, 0.98)  # as hard for one run as for the other
+        for scope, start in (("all", 0), ("unseen", seen)):
+            matrix = np.zeros((seen + unseen, seen + unseen), np.int64)
+            for name, pixels in zip(*truth, strict=True):
+                right = noise.binomial(pixels, hard)
+                matrix[name, name] += right
+                matrix[name, noise.integers(start, seen + unseen)] += pixels - right
+            if matrix[start:].any():
+                counts.append(f"{number:06d}", scope, ConfusionMatrix(matrix[start:, start:]))
+    counts.write(folder / "per_image.parquet")
+    _follow(made, counts)
+    (folder / "record.json").write_text(json.dumps(made))
+    return folder
+
+
+def _follow(made: dict[str, Any], counts: ImageCounts) -> None:
+    """Sets what follows from the counts in a record: scores, IoU per class, confusion."""
+    scores, only, every = made["scores"], counts.total("unseen"), counts.total("all")
+    parts = {"seen": slice(0, counts.seen), "unseen": slice(counts.seen, None)}
+    mious = {name: float(every.tally.miou(part)) for name, part in parts.items()}
+    both = {"harmonic": 2 * mious["seen"] * mious["unseen"] / sum(mious.values())}
+    for part, value in [(scores["unseen"], float(only.tally.miou())),
+                        *((scores["all"][name], value) for name, value in (mious | both).items())]:  # fmt: skip
+        part["miou"], part["interval"] = value, _around(value, 0.04)
+    for scope, matrix in (("unseen", only), ("all", every)):
+        for name, iou in zip(scores[scope]["candidates"], matrix.iou, strict=True):
+            scores[scope]["classes"][name]["iou"] = None if math.isnan(iou) else float(iou)
+    made["confusion"] = {"unseen": only.counts.tolist(), "all": every.counts.tolist()}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from records import record, write_run
 from zsbench.reports.boards import Group, boards
+from zsbench.reports.leakage.words import rate
 from zsbench.reports.page import ReportSummary, write_report
 from zsbench.reports.read import Run, read_runs
 from zsbench.reports.tables import cell
@@ -21,6 +22,8 @@ from zsbench.reports.verdict import points, verdict
 from zsbench.errors import UserError
 
 EVIL = "<script>alert(1)</script>"
+FILES = ("runs", "rounds", "differences", "frequency", "confusion", "captions")  # those with numbers on the page
+MARKS = ("round", "class", "score", "group", "predicted")  # what tells the rows of a run apart
 
 
 class Number(NamedTuple):
@@ -49,6 +52,7 @@ class Page(HTMLParser):
         self.styled: list[str] = []
         self._open: list[int] = []
         self._rows: list[dict[str, str]] = []
+        self._cell: dict[str, str] = {}  # of a cell that says of itself what its row says elsewhere
         self._number: dict[str, str] | None = None
         self.feed(text)
 
@@ -65,6 +69,8 @@ class Page(HTMLParser):
             self._rows.append(at)
             for place in self._open:
                 self.tables[place][1].update(at.get("data-keys", "").split())
+        if tag == "td":
+            self._cell = at if "data-keys" in at else {}
         if tag == "data":
             self._number = at | {"printed": ""}
 
@@ -78,8 +84,9 @@ class Page(HTMLParser):
         if tag == "tr":
             self._rows.pop()
         if tag == "data" and self._number is not None:
-            of, row = self._number, self._rows[-1]
-            own = {name: row.get(f"data-{name}", "") for name in ("round", "class")} if "data-file" in row else {}
+            of, row = self._number, self._cell or self._rows[-1]
+            own = {"class": ""} if row.get("data-file") == "rounds" else {}  # of a whole round, where no class is named
+            own |= {name: row[f"data-{name}"] for name in MARKS if f"data-{name}" in row}
             self.numbers.append(
                 Number(row["data-keys"].split(), of["data-column"], of.get("data-of", ""), float(of["value"]),
                        of["printed"], of.get("data-form", ""), row.get("data-file", "runs"), own)
@@ -161,15 +168,19 @@ def test_root_may_be_a_run_folder_or_a_record(tmp_path: Path) -> None:
 
 def check_numbers(page: Page, summary: ReportSummary) -> None:
     """Every number of the page is the mean, the lowest or the highest of cells of its CSV file, printed in its form."""
-    files = {name: read_csv(getattr(summary, f"{name}_csv")) for name in ("runs", "rounds")}
+    files = {name: read_csv(getattr(summary, f"{name}_csv")) for name in FILES}
     join = {"": lambda v: sum(v) / len(v), "min": min, "max": max}
     for number in page.numbers:
         rows = [row for row in files[number.file] if row["key"] in number.keys and number.rows.items() <= row.items()]
         assert len(rows) == len(number.keys), number
         found = [float(row[number.column]) for row in rows if row[number.column]]
+        assert found, number
         assert join[number.of](found) == pytest.approx(number.value, abs=1.01e-6), number
         forms = {"": f"{100 * number.value:.1f}", "signed": f"{100 * number.value:+.1f}".replace("-", "−"),
-                 "whole": f"{number.value:,.0f}"}  # fmt: skip
+                 "whole": f"{number.value:,.0f}", "percent": f"{100 * number.value:.0f}",
+                 "ratio": f"{round(number.value, 2) + 0:.2f}".replace("-", "−"),
+                 "chance": f"{number.value:.3f}" if number.value >= 0.001 else "<0.001",
+                 "rate": rate(number.value)}  # fmt: skip
         assert number.printed == forms[number.form]
 
 
@@ -356,7 +367,7 @@ def test_links_and_ids(page: Page) -> None:
 
 def test_equal_inputs_give_equal_bytes(many: Path) -> None:
     first, second = write_report([many / "runs"], many / "one"), write_report([many / "runs"], many / "two")
-    for name in ("page", "runs_csv", "classes_csv", "rounds_csv", "calibration_csv"):
+    for name in ("page", *(f"{name}_csv" for name in (*FILES, "classes", "calibration", "ablation"))):
         assert getattr(first, name).read_bytes() == getattr(second, name).read_bytes()
     assert str(many) not in first.page.read_text(), "no absolute path"
 

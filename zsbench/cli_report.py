@@ -9,26 +9,48 @@ import click
 from zsbench.errors import UserError
 
 
-@click.command()
-@click.argument("folders", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("report"),
-    show_default=True,
-    help="Folder for report.html and the numbers as CSV files.",
-)
-def report(folders: tuple[Path, ...], out: Path) -> None:
-    """Render runs as one HTML page and CSV files."""
-    from zsbench.reports.page import write_report
+PATH = click.Path(path_type=Path)
 
-    roots = list(folders) or [Path("runs")]
+
+@click.command()
+@click.argument("folders", nargs=-1, type=PATH)
+@click.option(
+    "--out", type=PATH, default=Path("report"), show_default=True, help="Folder for report.html and the CSV files."
+)
+@click.option(
+    "--base",
+    metavar="METHOD",
+    help="What paired differences are taken against: a method, 'METHOD field=value', or a run's key.  [default: the best]",
+)
+@click.option("--csv", "csv", is_flag=True, help="Only the CSV files, no page.")
+@click.option("--markdown", is_flag=True, help="Write the ranking tables as report.md too.")
+@click.option("--latex", is_flag=True, help="Write the ranking tables as report.tex too (booktabs).")
+@click.option("--json", "json", is_flag=True, help="Write everything in the tables as report.json too.")
+@click.option(
+    "--diff", nargs=2, metavar="A B", help="Compare two runs (keys or folders) here in the terminal; no page."
+)
+def report(
+    folders: tuple[Path, ...], out: Path, base: str | None, diff: tuple[str, str] | None, csv: bool, **formats: bool
+) -> None:
+    """Render runs and leakage reports as one HTML page and CSV files.
+
+    FOLDERS hold runs and the reports of leakage scans.  [default: runs, and leakage where it is there]
+    """
+    roots = list(folders) or [Path("runs"), *(folder for folder in [Path("leakage")] if folder.is_dir())]
+    if diff:
+        from zsbench.reports.diff import diff as compare
+
+        click.echo(compare(*diff, roots))
+        return
     for root in roots:
         if not root.exists():
             raise UserError(f"no folder {root}; make runs first: zsbench run --method vilseg --split voc5")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; choose a folder")
-    written = write_report(roots, out)
+    from zsbench.reports.page import write_report
+
+    also = [name for name, wanted in formats.items() if wanted]
+    written = write_report(roots, out, base, also, page=not csv)
     if not written.runs:
         raise UserError(f"no finished run in {', '.join(map(str, roots))}; what was found stands in {written.page}")
     click.echo(written.text)

@@ -1,0 +1,160 @@
+"""The report in one sentence: who leads each split and scope, by how much more than chance among images would give, and
+what that score may owe to captions or weights that name unseen classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from .alike import gathered
+from .boards import Board
+from .differences import BETTER, WORSE, Difference, differences
+from .groups import Group
+from .ledger import COLUMNS, ledger
+from .verdict import PLACES, points, signed
+
+SCOPES = {"unseen_only_miou": "unseen only", "all_harmonic_miou": "all names"}
+
+
+@dataclass(frozen=True, eq=False)
+class Lead:
+    """The best group of a board in one score, and the second."""
+
+    board: Board
+    column: str
+    order: tuple[Group, ...]  # best first; groups without the score are not in it
+
+    @property
+    def scope(self) -> str:
+        return SCOPES[self.column]
+
+    @property
+    def best(self) -> Group:
+        return self.order[0]
+
+    @property
+    def second(self) -> Group | None:
+        return self.order[1] if len(self.order) > 1 else None
+
+    @cached_property
+    def gap(self) -> Difference | None:
+        """The best less the second, paired; None where there is no second."""
+        return differences([self.best], self.second)[self.best][self.column] if self.second else None
+
+    @property
+    def clear(self) -> bool:
+        return self.gap is not None and self.gap.verdict == BETTER
+
+    @property
+    def partly(self) -> bool:
+        """Whether the two were compared on some of the best one's seeds only, so that the gap is not that of their scores."""
+        return self.gap is not None and self.gap.value is not None and (
+            {run.key for run, _, _ in self.gap.pairs} != {run.key for run in self.best.runs}
+            or (self.second is not None and len(self.gap.pairs) != len(self.second.runs))
+        )  # fmt: skip
+
+    @property
+    def over(self) -> str:
+        """How sure the lead is, in words."""
+        gap = self.gap
+        if gap is None:
+            return "the only one with this score" if len(self.board.groups) > 1 else "the only configuration"
+        if gap.value is None:
+            return f"not compared: {gap.lack}"
+        if gap.low is None:
+            return "too few images for an interval"
+        seeds = f" (on {_seeds(gap)} that both were run with)" if self.partly else ""
+        if gap.verdict == WORSE:
+            return f"no: behind{seeds}"
+        return f"{'yes' if self.clear else 'no: no difference shown'}{seeds}"
+
+
+def _seeds(gap: Difference) -> str:
+    seeds = [str(run.get("seed")) for run, _, _ in gap.pairs]
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+
+
+def leads(board: Board) -> list[Lead]:
+    """One lead per scope in which any run of the board has a score; limited runs only where there are no others."""
+    groups = board.ranked or board.limited
+    made = []
+    for column in SCOPES:
+        scored = [(group.score(column).value, group) for group in groups]
+        order = [group for value, group in sorted(scored, key=_rank) if value is not None]
+        if order:
+            made.append(Lead(board, column, tuple(order)))
+    return made
+
+
+def _rank(pair: tuple[float | None, Group]) -> tuple[float, str]:
+    return -(pair[0] if pair[0] is not None else -1), pair[1].first.key
+
+
+def headline(found: Sequence[Board]) -> str:
+    """All boards in one sentence per kind of picture."""
+    return " ".join(_sentence(boards) for boards in gathered(found, lambda board: board.kind))
+
+
+MOST_NAMED = 4  # splits in one sentence; the table below it has all
+
+
+def _sentence(boards: Sequence[Board]) -> str:
+    own = [lead for board in boards for lead in leads(board)]
+    where = f"On {PLACES[boards[0].kind]}"
+    if not own:
+        return f"{where} no run has a score."
+    drawn = ", which are no photographs," if boards[0].kind == "drawn" else ","
+    told = [_clause([lead for lead in own if lead.column == column]) for column in SCOPES]
+    tail = " All of it from limited runs: not for ranking." if not any(board.ranked for board in boards) else ""
+    return f"{where}{drawn} {'; '.join(filter(None, told))}.{tail}"
+
+
+def _clause(own: Sequence[Lead]) -> str:
+    """One scope: who leads which splits, and on how many the lead is more than its interval."""
+    if not own:
+        return ""
+    words = {"unseen_only_miou": "with unseen names only", "all_harmonic_miou": "with all names, by the harmonic mean,"}
+    by_leader = gathered(own[:MOST_NAMED], lambda lead: name(lead.best) + standing(lead.best))
+    who = " and ".join(_who(some) for some in by_leader)
+    rest = f", {len(own) - MOST_NAMED} more splits in the table" if len(own) > MOST_NAMED else ""
+    return f"{words[own[0].column]} {who}{rest}{_sure(own)}"
+
+
+def _who(own: Sequence[Lead]) -> str:
+    """ "ViL-Seg (its captions name unseen classes) leads voc5 with 79.1"."""
+    status = standing(own[0].best)
+    splits = " and ".join(
+        f"{lead.board.run.get('split.name')} with {points(lead.best.score(lead.column).value)}" for lead in own
+    )
+    return f"{name(own[0].best)}{f' ({status})' if status else ''} leads {splits}"
+
+
+def _sure(own: Sequence[Lead]) -> str:
+    beside = [lead for lead in own if lead.gap is not None and lead.gap.low is not None]
+    if not beside:
+        return "" if any(lead.second for lead in own) else ", with nothing to compare"
+    more = "more than the interval of the paired difference to the second"
+    if len(own) == 1:
+        lead, gap = own[0], own[0].gap
+        assert gap is not None  # those without a second are not beside
+        if lead.clear:
+            return f", {signed(gap.value)} points and {more}"
+        return f", but no difference to the second ({name(lead.second or lead.best)}) is shown"
+    clear = sum(lead.clear for lead in beside)
+    every = "neither" if len(own) == 2 else "none"
+    return f", { ({0: every, len(own): 'both' if len(own) == 2 else 'each'}.get(clear, f'{clear} of {len(own)}')) } by {more}"
+
+
+def name(group: Group) -> str:
+    return f"{group.title} {group.settings}".strip()
+
+
+def standing(group: Group) -> str:
+    """What a reader must know of a leader before calling its score zero-shot; empty where nothing warns."""
+    if group.tone == "named":
+        return "its captions name unseen classes"
+    if group.tone == "unknown":
+        return "nobody scanned its captions"
+    warned = [(column, mark) for column, mark in zip(COLUMNS, ledger(group), strict=True) if mark.state == "warned"]
+    return "; ".join(f"{column[0].lower()}{column[1:]} {mark.words[:60]}" for column, mark in warned[:2])
