@@ -31,7 +31,8 @@ data.add_command(overlap)
     "--classes",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Class file: which id is which class. For PASCAL Context also 459-sorted or voc-first.",
+    help="Class file: which id is which class. For PASCAL Context also 459-sorted or voc-first."
+    " For COCO-Stuff 10k also v1.0 or v1.1.",
 )
 @click.option(
     "--first-id", type=click.IntRange(0, 1), help="Id of the first name of a class file that has names alone."

@@ -32,7 +32,8 @@ _HINTS = (
     click.option(
         "--classes",
         type=FILE,
-        help="File that says which id of the label maps is which class, lines such as '0: background'.",
+        help="File that says which id of the label maps is which class, lines such as '0: background'."
+        " For PASCAL Context also 459-sorted or voc-first. For COCO-Stuff 10k also v1.0 or v1.1.",
     ),
     click.option(
         "--first-id", type=click.IntRange(0, 1), help="Where ids count from, if a class file leaves that open."

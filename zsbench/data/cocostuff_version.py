@@ -15,8 +15,7 @@ import numpy as np
 
 from zsbench.data.class_file import ClassFile, outside, plain, read_class_file
 from zsbench.data.cocostuff_ids import EMPTY, NAMES_182, VERSIONS
-from zsbench.data.cocostuff_mat import read_variables
-from zsbench.data.pixels import MAX_PIXELS
+from zsbench.data.matlab import open_mat
 from zsbench.data.universes import COCOSTUFF_171
 from zsbench.errors import UserError
 
@@ -36,17 +35,13 @@ class Evidence(NamedTuple):
 
 def read_mat_ids(file: Path) -> tuple[np.ndarray, list[Evidence]]:
     """(H, W) uint8 ids as stored in a .mat file of COCO-Stuff 10k, and what tells its version."""
-    found = read_variables(file, ("S", "names"))
-    if not isinstance(stored := found.get("S"), np.ndarray):
-        raise UserError(f"{file}: no label map 'S' in it; expected a .mat file of COCO-Stuff 10k.")
-    if stored.ndim != 2 or not 0 < stored.size <= MAX_PIXELS:
-        raise UserError(f"{file}: S has shape {stored.shape}; expected a label map of at most {MAX_PIXELS:,} pixels.")
-    with np.errstate(invalid="ignore"):
-        ids = stored.astype(np.uint8)
-    if not np.array_equal(ids, stored):  # NaN, fractions, negative or large numbers
+    mat = open_mat(file, "a label map of COCO-Stuff 10k, a MATLAB file with ids 0 to 182 in 'S'")
+    stored = mat.label_map("S")
+    ids = stored.astype(np.uint8)
+    if not np.array_equal(ids, stored):
         raise UserError(f"{file}: S holds values that are no ids; expected whole numbers from 0 to 182.")
-    names = found.get("names")
-    told = [_named(file, names)] if isinstance(names, list) and names else []
+    names = mat.texts("names")
+    told = [_named(file, names)] if names else []
     return ids, told + _by_ids(file, ids)
 
 

@@ -25,7 +25,7 @@ from zsbench.data.context_ids import HOW, ORDERS, Ids, is_list_of_459, official_
 from zsbench.data.context_order import VocMasks, evenly
 from zsbench.data.dataset import Origin
 from zsbench.data.lists import list_sha256
-from zsbench.data.matlab import read_label_mat
+from zsbench.data.matlab import open_mat
 from zsbench.data.pixels import photo_shape, read_mask, read_photo
 from zsbench.data.reader import Hints, Reader
 from zsbench.errors import UserError, unknown
@@ -109,7 +109,8 @@ class ContextDataset:
 def read_ids(mask: Path) -> np.ndarray:
     """(H, W) ids as stored: `LabelMap` of a .mat file, or palette indices or grey values of a PNG."""
     if mask.suffix == ".mat":
-        return read_label_mat(mask, "LabelMap", "PASCAL Context's annotation, 'LabelMap' with ids 1 to 459")
+        what = "a label map of PASCAL Context, a MATLAB file with ids 1 to 459 in 'LabelMap'"
+        return open_mat(mask, what).label_map("LabelMap")
     return read_mask(mask, ("P", "L"))
 
 

@@ -51,15 +51,10 @@ def read_mask(file: Path, modes: tuple[str, ...] = ("P",)) -> np.ndarray:
 
 def read_sbd_mask(file: Path) -> np.ndarray:
     """(H, W) uint8 ids from a .mat file of SBD (`GTcls.Segmentation`); it has no 255 band along object borders."""
-    from scipy.io import loadmat
+    from zsbench.data.matlab import open_mat  # which takes its limits from here
 
-    try:
-        with file.open("rb") as handle:
-            record = loadmat(handle, variable_names=["GTcls"], squeeze_me=True, struct_as_record=False)
-        ids = np.asarray(record["GTcls"].Segmentation)
-    except Exception as fault:  # scipy's reader has no error type of its own
-        raise UserError(f"{file}: not a class mask of SBD, expected GTcls.Segmentation ({fault}).") from None
-    if ids.ndim != 2 or ids.dtype != np.uint8:
+    ids = open_mat(file, "a class mask of SBD, expected GTcls.Segmentation").label_map("GTcls", "Segmentation")
+    if ids.dtype != np.uint8:
         raise UserError(f"{file}: GTcls.Segmentation is {ids.dtype} {ids.shape}; expected a uint8 label map.")
     return ids
 
