@@ -3,7 +3,8 @@
 Choices: the images are the unit. Both runs of a pair are scored on the same resampled images, so that what both find
 hard cancels out, and only images that both were scored on count. Runs are paired by seed; of several seeds the mean of
 their differences is resampled, with the same images for every seed: the interval is over images, and what another
-training would change shows in the span over seeds. Fixed random seeds: equal files give equal numbers.
+training would change shows in the span over seeds; where seeds differ in sign, neither is called better. Fixed random
+seeds: equal files give equal numbers.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from .read import Run
 from .tables import DIGITS, Row, as_csv, run_row
 
 MOST_CELLS = 4_000  # classes x runs resampled at once: 1,000 resamples of three counts are 100 MB
-BETTER, WORSE, UNDECIDED, UNSURE = "better", "worse", "no difference shown", "no interval"
-WORDS = {UNDECIDED: "no difference shown (interval holds 0)"}
+BETTER, WORSE, UNDECIDED, UNSURE, DIVIDED = "better", "worse", "no difference shown", "no interval", "seeds disagree"
+WORDS = {UNDECIDED: "no difference shown (interval holds 0)", DIVIDED: "seeds disagree (some above, some below)"}
 SHARED = ("data", "data_fingerprint", "split", "split_fingerprint", "method", "captions", "seed", "limited", "key")
 CSV_COLUMNS = (*SHARED, "base", "base_captions", "base_key", "score", "images", "difference", "together", "together_low",
                "together_high", "verdict", "why_not")  # fmt: skip
@@ -64,7 +65,11 @@ class Difference:
             return ""
         if self.low is None or self.high is None:
             return UNSURE
-        return BETTER if self.low > 0 else WORSE if self.high < 0 else UNDECIDED
+        if self.low <= 0 <= self.high:
+            return UNDECIDED
+        if self.lowest < 0 < self.highest:  # an interval over images says nothing about another training
+            return DIVIDED
+        return BETTER if self.low > 0 else WORSE
 
     @property
     def words(self) -> str:

@@ -67,7 +67,7 @@ class Lead:
         seeds = f" (on {_seeds(gap)} that both were run with)" if self.partly else ""
         if gap.verdict == WORSE:
             return f"no: behind{seeds}"
-        return f"{'yes' if self.clear else 'no: no difference shown'}{seeds}"
+        return f"{'yes' if self.clear else f'no: {gap.verdict}'}{seeds}"
 
 
 def _seeds(gap: Difference) -> str:

@@ -12,8 +12,8 @@ import pytest
 from scipy.io import savemat
 from scipy.sparse import csc_array
 
-from zsbench.data.matlab import MatFile, open_mat
-from zsbench.data.pixels import Missing, read_sbd_mask
+from zsbench.data.matlab import MatFile, open_mat, read_sbd_mask
+from zsbench.data.pixels import Missing
 from zsbench.errors import UserError
 
 IDS = np.arange(12).reshape(3, 4)

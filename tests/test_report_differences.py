@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,16 @@ def test_verdicts_have_a_direction_and_zero_shows_no_difference(tmp_path: Path) 
         assert there[column].low == pytest.approx(-(back[column].high or 0), abs=2e-6)
     alike = compared(tmp_path, "like", "good")["unseen_only_miou"]
     assert alike.value == 0 and alike.words == "no difference shown (interval holds 0)"
+
+
+def test_seeds_that_disagree_make_nobody_better(tmp_path: Path) -> None:
+    method(tmp_path / "runs", "good", 0.7)
+    run = the_board(tmp_path).runs[0]
+    for lowest, highest, said in ((-0.01, 0.11, "seeds disagree"), (0.01, 0.11, "better"), (0.0, 0.1, "better")):
+        told = Difference("x", 0.05, 0.02, 0.08, ((run, run, lowest), (run, run, highest)))
+        assert told.verdict == said
+        assert replace(told, low=-0.01).verdict == "no difference shown"
+    assert Difference("x", -0.05, -0.08, -0.02, ((run, run, -0.11), (run, run, 0.01))).verdict == "seeds disagree"
 
 
 def test_only_images_of_both_count(tmp_path: Path) -> None:

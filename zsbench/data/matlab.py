@@ -119,6 +119,14 @@ class MatFile:
         return ids.astype(np.int64)
 
 
+def read_sbd_mask(file: Path) -> np.ndarray:
+    """(H, W) uint8 ids from a .mat file of SBD (`GTcls.Segmentation`); it has no 255 band along object borders."""
+    ids = open_mat(file, "a class mask of SBD, expected GTcls.Segmentation").label_map("GTcls", "Segmentation")
+    if ids.dtype != np.uint8:
+        raise UserError(f"{file}: GTcls.Segmentation is {ids.dtype} {ids.shape}; expected a uint8 label map.")
+    return ids
+
+
 def open_mat(file: Path, what: str) -> MatFile:
     """The variables of a file; of each only the head is read. Raises `UserError` naming the file."""
     raw = memoryview(_bytes(file))

@@ -49,16 +49,6 @@ def read_mask(file: Path, modes: tuple[str, ...] = ("P",)) -> np.ndarray:
         return np.array(image)
 
 
-def read_sbd_mask(file: Path) -> np.ndarray:
-    """(H, W) uint8 ids from a .mat file of SBD (`GTcls.Segmentation`); it has no 255 band along object borders."""
-    from zsbench.data.matlab import open_mat  # which takes its limits from here
-
-    ids = open_mat(file, "a class mask of SBD, expected GTcls.Segmentation").label_map("GTcls", "Segmentation")
-    if ids.dtype != np.uint8:
-        raise UserError(f"{file}: GTcls.Segmentation is {ids.dtype} {ids.shape}; expected a uint8 label map.")
-    return ids
-
-
 @contextmanager
 def _opened(file: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
     kind = " or ".join(formats)

@@ -22,7 +22,8 @@ import numpy as np
 
 from zsbench.data.dataset import IGNORED, Origin
 from zsbench.data.lists import list_sha256
-from zsbench.data.pixels import photo_shape, read_mask, read_photo, read_sbd_mask
+from zsbench.data.matlab import read_sbd_mask
+from zsbench.data.pixels import photo_shape, read_mask, read_photo
 from zsbench.data.reader import Reader
 from zsbench.data.universes import VOC_CLASSES
 from zsbench.data.voc_folder import LISTS, MASKS, MENDING, MORE_MASKS, PARTS, PHOTOS, VocFolder, look
