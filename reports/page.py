@@ -59,7 +59,7 @@ PAGE, RUNS, CLASSES = "report.html", "runs.csv", "classes.csv"
 ROUNDS, CALIBRATION, ABLATION = "rounds.csv", "calibration.csv", "ablation.csv"
 DIFFERENCES, FREQUENCY, CONFUSION = "differences.csv", "frequency.csv", "confusion.csv"
 CAPTIONS = "captions.csv"
-STYLES = ("style.css", "sections.css")
+STYLES = ("style.css", "sections.css", "common.css")
 
 
 @dataclass(frozen=True)

@@ -1,41 +1,34 @@
 """The gallery: photo, truth and prediction of the chosen images, small enough to live inside the page.
 
-Choices: a photo becomes WebP, a label map a PNG with a palette. The record names the colour of each class in its label
-files; here every class gets the report's own hue instead (unseen classes take the first, most distinct ones), opacity
-stays: clear where nothing is labelled, pale where a prediction is not scored. A missing or unreadable file leaves a card
-that says so. All pictures of a page share one room (see `room_for`): a card is drawn at the first of a few sizes that
-fits its part of it, so that many pictures get smaller rather than fewer, and equal inputs give equal bytes.
+Choices: the record names the colour of each class in its label files; here every class gets the report's own hue instead
+(unseen classes take the first, most distinct ones), opacity stays: clear where nothing is labelled, pale where a
+prediction is not scored. A missing or unreadable file leaves a card that says so. All pictures of a page share one room
+(see `room_for`): a card is drawn at the first of a few sizes that fits its part of it, so that many pictures get smaller
+rather than fewer, and equal inputs give equal bytes. An image that no score chose is no failure and no success of
+anybody: it stands side by side with the answers of others (`common_pictures`), not in a gallery.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .groups import Group
+from .packing import indexed, opened, packed, tiny
 from .read import Run
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL.Image import Image
 
-# Pixels on the longer side of an inlined picture and the quality of its photo, from the finest to the coarsest.
-STEPS = ((320, 82), (320, 70), (288, 60), (256, 52), (224, 46), (192, 42), (160, 38), (128, 34), (96, 30))
 PAGE_ROOM = 4_000_000  # characters of all pictures of a page; its numbers and drawings need the rest of 8 MB
 LEAST_ROOM = 4_000  # of a card; where more cards would share the page's room, galleries show fewer
-AMPLE = 40_000  # room in which nearly every card fits at the finest step, so that it is tried first
-TINY = 160  # below this a picture is enlarged by whole pixels, not smoothed
-MOST_PIXELS = 64_000_000  # a larger file is not opened
-FORMATS = ("PNG", "JPEG", "WEBP")
 HEX = re.compile("#[0-9a-f]{6}")
 RULES = ("worst", "median", "best")
+SHARED = "shared"  # the rule of an image that every run of a split shows, and that is none of the above
 LAYERS = ("photo", "truth", "prediction")
 
 
@@ -66,19 +59,38 @@ class Card:
 
 @dataclass(frozen=True)
 class Room:
-    """What a gallery may take. cards: at most so many, of all rules in turn. each: characters of one card's pictures."""
+    """What pictures may take. cards: a gallery's at most, of all rules in turn; images: a board's at most side by side.
+
+    each: characters of one card's pictures, photo, truth and prediction.
+    """
 
     cards: int
     each: int
+    images: int = 0
+
+    def of(self, tiles: int) -> int:
+        """Characters of that many pictures: one side by side takes as much as one in a gallery."""
+        return self.each * tiles // len(LAYERS)
 
 
-def room_for(groups: Sequence[Group]) -> Room:
-    """Shares the page's room equally among the cards of all galleries of a page, one gallery per group."""
+def room_for(groups: Sequence[Group], beside: Sequence[Sequence[int]] = ()) -> Room:
+    """Shares the page's room equally among all pictures of a page: of one gallery per group, and of those side by side.
+
+    beside: per board, how many pictures each of its images takes side by side; where a page would hold more of them than half
+    of what it can, boards show fewer images.
+    """
     counts = [len(_shown(group)[1]) for group in groups]
-    most, cards = PAGE_ROOM // LEAST_ROOM, max(counts, default=0)
-    while cards > len(RULES) and sum(min(count, cards) for count in counts) > most:
+    most, cards, images = PAGE_ROOM // LEAST_ROOM, max(counts, default=0), max(map(len, beside), default=0)
+    while images > 1 and _cards_worth(beside, images) > most // 2:
+        images -= 1
+    wanted = _cards_worth(beside, images)
+    while cards > len(RULES) and sum(min(count, cards) for count in counts) + wanted > most:
         cards -= 1
-    return Room(cards, PAGE_ROOM // max(1, sum(min(count, cards) for count in counts)))
+    return Room(cards, PAGE_ROOM // max(1, sum(min(count, cards) for count in counts) + wanted), images)
+
+
+def _cards_worth(beside: Sequence[Sequence[int]], images: int) -> int:
+    return math.ceil(sum(sum(own[:images]) for own in beside) / len(LAYERS))
 
 
 def gallery(group: Group, room: Room | None = None) -> tuple[int | None, list[Card]]:
@@ -94,9 +106,9 @@ def gallery(group: Group, room: Room | None = None) -> tuple[int | None, list[Ca
 
 
 def _shown(group: Group) -> tuple[Run | None, list[dict[str, Any]]]:
-    """The run whose pictures are shown, and all of its pictures, failures first."""
+    """The run whose pictures are shown, and all of its pictures that a score chose, failures first."""
     for run in group.runs:
-        if pictures := run.get("files.pictures", []):
+        if pictures := [picture for picture in run.get("files.pictures", []) if picture["rule"] != SHARED]:
             return run, sorted(pictures, key=_place)
     return None, []
 
@@ -117,131 +129,49 @@ def _in_turn(pictures: Sequence[dict[str, Any]], most: int) -> list[dict[str, An
 
 def _card(run: Run, picture: dict[str, Any], room: int) -> Card:
     """The card with its pictures in `room` characters."""
-    key, labels = picture["key"], picture.get("labels") or {}
-    hues = _hues(run)
-    told = {name: colour for name, colour in (picture.get("colours") or {}).items() if HEX.fullmatch(colour)}
-    repaint = {told[name]: hue for name, hue in hues.items() if name in told}
-    photo, truth, guess = (_open(run.file(picture[layer])) for layer in LAYERS)
-    layers = (photo, truth and _indexed(truth, repaint), guess and _indexed(guess, repaint))
-    words = [f"Photo {key}", *(_alt(layer, labels.get(layer, [])) for layer in LAYERS[1:])]
-    urls, shape = _packed(layers, room)
-    shot, right, answer = (
-        Tile(layer, alt, url, "" if url else f"no picture file {picture[layer]}")
-        for layer, alt, url in zip(LAYERS, words, urls, strict=True)
-    )
-    shown = {*labels.get("truth", []), *labels.get("prediction", [])} & told.keys()
-    legend = tuple((name, hue) for name, hue in hues.items() if name in shown)
-    return Card(key, picture["rule"], picture.get("score"), shot, right, answer, legend, _tiny(photo), shape)
+    photo = opened(run.file(picture["photo"]))
+    layers = (photo, label_map(run, picture, "truth"), label_map(run, picture, "prediction"))
+    urls, shape = packed(layers, room)
+    shot, right, answer = (tile_of(picture, layer, url) for layer, url in zip(LAYERS, urls, strict=True))
+    legend = legend_of(run, [picture])
+    return Card(picture["key"], picture["rule"], picture.get("score"), shot, right, answer, legend, tiny(photo), shape)
+
+
+def label_map(run: Run, picture: Mapping[str, Any], layer: str) -> Image | None:
+    """A picture's truth or prediction in the report's hues; None where there is no such file."""
+    image, told = opened(run.file(picture[layer])), _told(picture)
+    repaint = {told[name]: hue for name, hue in _hues(run).items() if name in told}
+    return image and indexed(image, repaint)
+
+
+def tile_of(picture: Mapping[str, Any], layer: str, url: str | None, lack: str = "") -> Tile:
+    """The tile of one layer, with the words that stand for it."""
+    names = labels_of(picture, layer)
+    alt = f"Photo {picture['key']}" if layer == "photo" else f"{layer.capitalize()}: {', '.join(names) or 'no class'}"
+    return Tile(layer, alt, url, "" if url else lack or f"no picture file {picture[layer]}")
+
+
+def labels_of(picture: Mapping[str, Any], layer: str) -> list[str]:
+    """The classes that a label map shows, as its record says."""
+    return list((picture.get("labels") or {}).get(layer, []))
+
+
+def legend_of(run: Run, pictures: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """(class name, colour) of every class that the label maps of these pictures show; they are of the run's split."""
+    shown = {name for picture in pictures for layer in LAYERS[1:] for name in labels_of(picture, layer)}
+    told = {name for picture in pictures for name in _told(picture)}
+    return tuple((name, hue) for name, hue in _hues(run).items() if name in shown & told)
+
+
+def _told(picture: Mapping[str, Any]) -> dict[str, str]:
+    """Class name -> its colour in the files of a picture."""
+    return {name: colour for name, colour in (picture.get("colours") or {}).items() if HEX.fullmatch(colour)}
 
 
 def _hues(run: Run) -> dict[str, str]:
     """Class name -> colour in the report; unseen classes first."""
     names = [*run.get("split.unseen", []), *run.get("split.seen", [])]
     return {name: hue(place) for place, name in enumerate(names)}
-
-
-def _alt(title: str, names: Sequence[str]) -> str:
-    return f"{title.capitalize()}: {', '.join(names) or 'no class'}"
-
-
-def _tiny(photo: Image | None) -> bool:
-    """Whether the file itself is small: a picture made small to save room is still a photo."""
-    return max(photo.size if photo else (4, 3)) <= TINY
-
-
-def _packed(layers: Sequence[Image | None], room: int) -> tuple[list[str | None], tuple[int, int]]:
-    """Data URIs of photo, truth and prediction and the size of the photo: the finest of STEPS that fits, or the coarsest.
-
-    A finer step takes more room, so the first that fits is found by halving.
-    """
-
-    @cache
-    def at(step: int) -> list[str | None]:
-        longest, quality = STEPS[step]
-        photo, *labels = layers
-        urls = [None if label is None else _labels(label, longest) for label in labels]
-        return [None if photo is None else _photo(photo, longest, quality), *urls]
-
-    low, high = 0, len(STEPS) - 1
-    middle = 0 if room >= AMPLE else high // 2
-    while low < high:
-        if sum(len(url or "") for url in at(middle)) <= room:
-            high = middle
-        else:
-            low = middle + 1
-        middle = (low + high) // 2
-    photo = layers[0]
-    return at(low), (4, 3) if photo is None else _fitting(photo.size, STEPS[low][0])
-
-
-def _photo(image: Image, longest: int, quality: int) -> str:
-    from PIL.Image import Resampling
-
-    small = image.convert("RGB").resize(_fitting(image.size, longest), Resampling.LANCZOS)
-    return _uri(small, "webp", quality=quality, method=4)
-
-
-def _labels(image: Image, longest: int) -> str:
-    from PIL.Image import Resampling
-
-    return _uri(image.resize(_fitting(image.size, longest), Resampling.NEAREST), "png", optimize=True)
-
-
-def _indexed(image: Image, repaint: Mapping[str, str]) -> Image:
-    """A label map with every colour of `repaint` exchanged and the opacity kept: with a palette where 256 colours do.
-
-    A clear pixel shows no colour, so all clear ones are one entry of the palette.
-    """
-    import numpy as np
-    from PIL import Image as Pillow
-
-    pixels = np.asarray(image.convert("RGBA"))
-    pixels = np.ascontiguousarray(pixels * (pixels[..., 3:] > 0))
-    colours, ids = np.unique(pixels.view("<u4")[..., 0], return_inverse=True)
-    palette = _repainted(colours.astype("<u4").view(np.uint8).reshape(-1, 4), repaint)
-    ids = ids.reshape(pixels.shape[:2])
-    if len(palette) > 256:
-        return Pillow.fromarray(palette[ids])
-    made = Pillow.fromarray(ids.astype(np.uint8), "P")
-    made.putpalette(palette[:, :3].tobytes(), "RGB")
-    made.info["transparency"] = palette[:, 3].tobytes()
-    return made
-
-
-def _repainted(palette: np.ndarray, repaint: Mapping[str, str]) -> np.ndarray:
-    """(n, 4) colours, those of `repaint` exchanged."""
-    new = palette.copy()
-    for before, after in repaint.items():
-        new[(palette[:, :3] == list(bytes.fromhex(before[1:]))).all(1), :3] = list(bytes.fromhex(after[1:]))
-    return new
-
-
-def _open(path: Path | None) -> Image | None:
-    """The loaded picture; None when the file is missing, too large, or no picture."""
-    from PIL import Image as Pillow
-
-    if path is None:
-        return None
-    try:
-        with Pillow.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
-                return None
-            image.load()
-            return image
-    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError):
-        return None
-
-
-def _fitting(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """The size with its longer side at most `longest`."""
-    scale = min(1.0, longest / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _uri(image: Image, kind: str, **options: Any) -> str:
-    out = io.BytesIO()
-    image.save(out, format=kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 @lru_cache

@@ -22,6 +22,7 @@ from .against import Chosen, chosen
 from .beside import Section, section
 from .boards import Board, Family
 from .calibration import Curve, Single, curves, singles
+from .common_pictures import Common, CommonCard, common_cards, common_images
 from .confused import Confused, confusions
 from .differences import Compared, Difference, differences
 from .frequency import Frequency, frequencies
@@ -63,6 +64,7 @@ class View:
     base: str | None = None
     reports: tuple[Leakage, ...] = ()
     room: Room | None = None  # of a gallery; None is the whole page's
+    common: tuple[Common, ...] = ()  # images that several groups show
 
     @cached_property
     def leads(self) -> list[Lead]:
@@ -151,6 +153,10 @@ class View:
         return [item for item in found if item[2]]
 
     @cached_property
+    def common_cards(self) -> list[CommonCard]:
+        return common_cards(self.common, self.room or room_for([], [[one.tiles for one in self.common]]))
+
+    @cached_property
     def published(self) -> Section | None:
         """What papers print, beside what was measured."""
         return section(self.board)
@@ -236,8 +242,10 @@ def views_of(found: Sequence[Board], base: str | None = None, reports: Sequence[
     stems = [f"{board.kind}-{_slug(str(board.run.get('split.name')))}" for board in found]
     before = [stems[:place].count(stem) for place, stem in enumerate(stems)]
     ids = [f"{stem}.{count + 1}" if count else stem for stem, count in zip(stems, before, strict=True)]
-    room = room_for([group for board in found for group in _pictured(board)])
-    return [View(board, id, base, tuple(reports), room) for board, id in zip(found, ids, strict=True)]
+    common = [tuple(common_images(_pictured(board))) for board in found]
+    room = room_for([g for board in found for g in _pictured(board)], [[one.tiles for one in own] for own in common])
+    parts = zip(found, ids, common, strict=True)
+    return [View(board, id, base, tuple(reports), room, own) for board, id, own in parts]
 
 
 def _pictured(board: Board) -> list[Group]:

@@ -266,7 +266,7 @@ def test_only_columns_with_something_to_sort_by_get_a_button(browser: Browser, m
 
 def test_the_slider_fades_the_labels_by_keyboard(browser: Browser, made: ReportSummary) -> None:
     with visit(browser, made.page) as opened:
-        card = opened.page.locator(".card").first
+        card = opened.page.locator(".cards .card").first
         slider, label = card.get_by_role("slider"), card.locator(".prediction .label")
         assert "opacity of the labels" in str(slider.get_attribute("aria-label")).lower()
         shown = [label.evaluate("(image) => Number(getComputedStyle(image).opacity)")]
@@ -279,6 +279,20 @@ def test_the_slider_fades_the_labels_by_keyboard(browser: Browser, made: ReportS
         assert slider.get_attribute("aria-valuetext") == "labels at 5 percent"
         assert card.locator(".prediction .stack").screenshot() != before, "and the eye sees it"
         assert card.locator(".photo .label").count() == 0
+
+
+def test_one_slider_fades_every_answer_side_by_side(browser: Browser, made: ReportSummary) -> None:
+    with visit(browser, made.page) as opened:
+        card = opened.page.locator(".common .card").first
+        labels = card.locator(".label")
+        assert labels.count() == card.locator(".truth, .prediction").count() > 3
+        card.get_by_role("slider").focus()
+        for key in ("Home", "ArrowRight"):
+            opened.page.keyboard.press(key)
+        assert set(labels.evaluate_all("(all) => all.map((image) => getComputedStyle(image).opacity)")) == {"0.05"}
+        assert card.locator(".photo .label").count() == 0
+        alts = [str(image.get_attribute("alt")) for image in card.locator(".prediction .label").all()]
+        assert len(set(alts)) == len(alts), "each says whose answer it is"
 
 
 def test_failures_come_first_in_every_gallery(browser: Browser, made: ReportSummary) -> None:

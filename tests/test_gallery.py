@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from zsbench.data.dataset import IGNORED
 from zsbench.data.scenes import voc_palette
 from zsbench.data.voc import VocDataset
 from zsbench.evaluation import Evaluation
-from zsbench.gallery import OUTSIDE, choose, paint, write_pictures
+from zsbench.gallery import EACH, OUTSIDE, Choice, choose, paint, shared, write_pictures
 from zsbench.image_counts import ImageCounts
 from zsbench.split import load_split
 
@@ -34,9 +35,13 @@ def scored(rights: dict[str, int], seen_only: Sequence[str] = ()) -> ImageCounts
     return counts
 
 
+def by_score(counts: ImageCounts) -> list[Choice]:
+    return [choice for choice in choose(counts) if choice.rule != "shared"]
+
+
 def test_worst_median_and_best_by_the_images_own_score() -> None:
     rights = {f"i{number}": right for number, right in enumerate([9, 3, 7, 0, 5, 10, 1, 8, 4])}
-    assert choose(scored(rights)) == [
+    assert [choice[:3] for choice in by_score(scored(rights))] == [
         ("i3", "worst", 0.0), ("i6", "worst", 0.1), ("i8", "median", 0.4), ("i4", "median", 0.5),
         ("i0", "best", 0.9), ("i5", "best", 1.0),
     ]  # fmt: skip
@@ -46,21 +51,58 @@ def test_order_of_arrival_and_ties_change_nothing() -> None:
     keys = [f"i{number}" for number in range(8)]
     chosen = choose(scored(dict.fromkeys(keys, 5)))
     assert choose(scored(dict.fromkeys(keys[::-1], 5))) == chosen
-    assert [key for key, _, _ in chosen] == ["i0", "i1", "i3", "i4", "i6", "i7"]
+    assert [choice.key for choice in by_score(scored(dict.fromkeys(keys, 5)))] == ["i0", "i1", "i3", "i4", "i6", "i7"]
 
 
 @pytest.mark.parametrize("images", range(8))
 def test_few_images_are_shown_once_each(images: int) -> None:
-    chosen = choose(scored({f"i{number}": number for number in range(images)}))
-    keys = [key for key, _, _ in chosen]
-    assert len(keys) == len(set(keys)) == min(images, 6)
+    counts = scored({f"i{number}": number for number in range(images)})
+    keys = [choice.key for choice in choose(counts)]
+    assert len(keys) == len(set(keys)) and min(images, 6) <= len(keys) <= min(images, 8)
+    chosen = by_score(counts)
+    assert len(chosen) == min(images, 6)
     if images:
-        assert chosen[0][1] == "worst"
-        assert [score for _, _, score in chosen] == sorted(score for _, _, score in chosen)
+        assert chosen[0].rule == "worst"
+        assert [choice.score for choice in chosen] == sorted(choice.score for choice in chosen)
+
+
+def smallest(keys: Sequence[str]) -> list[str]:
+    return sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())[:2]
+
+
+def test_two_images_are_shared_whatever_the_method() -> None:
+    keys = [f"2007_{number:06d}" for number in range(30)]
+    noise = np.random.default_rng(0)
+    for _ in range(5):
+        chosen = choose(scored(dict(zip(keys, noise.integers(0, 11, 30).tolist(), strict=True))))
+        common = [choice for choice in chosen if choice.shared]
+        assert sorted(choice.key for choice in common) == sorted(smallest(keys)) and EACH == 2
+        assert {choice.rule for choice in chosen[:6]} == {"worst", "median", "best"}, "and these come first"
+        for choice in chosen:
+            assert choice.shared or choice.rule != "shared"
+    assert shared(keys[::-1]) == shared(keys) == smallest(keys)
+
+
+def test_an_image_that_is_shared_and_the_worst_has_one_entry_that_says_both() -> None:
+    keys = [f"i{number}" for number in range(20)]
+    first, second = smallest(keys)
+    rights = {key: 3 + place % 7 for place, key in enumerate(keys)}
+    chosen = choose(scored(rights | {first: 0, second: 10}))
+    assert chosen[0] == (first, "worst", 0.0, True) and len(chosen) == 6
+    assert [choice.rule for choice in chosen if choice.key == second] == ["best"]
+    assert {choice.key for choice in chosen if choice.shared} == {first, second}
+
+
+def test_shared_images_show_an_unseen_class_too() -> None:
+    keys = [f"i{number}" for number in range(12)]
+    without = smallest(keys)
+    chosen = choose(scored(dict.fromkeys(keys, 5), seen_only=without))
+    common = [choice.key for choice in chosen if choice.shared]
+    assert sorted(common) == sorted(smallest([key for key in keys if key not in without]))
 
 
 def test_only_images_that_show_an_unseen_class_are_shown() -> None:
-    assert [key for key, _, _ in choose(scored({"a": 0, "b": 5, "c": 10}, seen_only=("a", "c")))] == ["b"]
+    assert [choice.key for choice in choose(scored({"a": 0, "b": 5, "c": 10}, seen_only=("a", "c")))] == ["b"]
     assert choose(scored({"a": 0}, seen_only=("a",))) == []
 
 
@@ -84,7 +126,8 @@ def test_pictures_show_photo_truth_and_prediction(dataset: VocDataset, tmp_path:
     counts, _ = evaluation.run()
     entries = write_pictures(evaluation, counts)
     assert write_pictures(evaluation, counts) == entries
-    assert [(e["key"], e["rule"], e["score"]) for e in entries] == choose(counts)
+    assert [(e["key"], e["rule"], e["score"], e["shared"]) for e in entries] == choose(counts)
+    assert sum(e["shared"] for e in entries) == 2
     ids = np.array([VOC5.names.index(n) if n in VOC5.names else IGNORED for n in dataset.classes] + [IGNORED] * 235)
     for entry in entries:
         layers = {name: Image.open(tmp_path / entry[name]) for name in ("photo", "truth", "prediction")}

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from records import record, write_run
+from zsbench.reports.common_pictures import MOST as MOST_BESIDE
 from zsbench.reports.groups import Group
 from zsbench.reports.page import write_report
 from zsbench.reports.pictures import PAGE_ROOM, Card, gallery, room_for
@@ -109,7 +110,9 @@ def test_eight_methods_three_seeds_and_24_pictures_make_a_small_page(runs: Path,
     assert first.runs == 24 and first.page.stat().st_size < MOST
     text = first.page.read_text()
     urls = re.findall(r'src="(data:image/[^"]+)"', text)
-    assert len(urls) == 8 * EACH * 3, "one run of each method, with all of its pictures"
+    beside = text.count('class="tiles same"')
+    assert beside == MOST_BESIDE, "all methods show the same images here"
+    assert len(urls) == 8 * EACH * 3 + beside * (2 + 8), "one run of each method, with all of its pictures"
     assert sum(map(len, urls)) <= PAGE_ROOM
     photos = [url for url in urls if url.startswith("data:image/webp")]
     assert min(max(opened(url).size) for url in photos) >= 160, "small, and still to be seen"
@@ -141,6 +144,17 @@ def test_too_many_pictures_are_fewer_of_every_rule(runs: Path) -> None:
     assert max(of) - min(of) <= 1
     scores = [card.score for card in cards]
     assert scores[0] == 0 and scores == sorted(scores), "the worst of all is kept and comes first"
+
+
+def test_images_side_by_side_take_their_share_and_are_fewer_where_room_is_scarce(runs: Path) -> None:
+    groups = [Group((run,)) for run in read_runs([runs])[0][:8]]
+    alone, six = room_for(groups), room_for(groups, [[10] * 6])
+    assert (alone.images, six.images, six.cards) == (0, 6, EACH)
+    assert six.each == PAGE_ROOM // (8 * EACH + 20) and six.of(3) == six.each, "60 pictures are 20 cards' worth"
+    assert 8 * EACH * six.each + 6 * six.of(10) <= PAGE_ROOM
+    many = room_for(groups, [[26] * 6] * 40)
+    assert 1 <= many.images < 6 and many.cards == EACH
+    assert 8 * EACH * many.each + 40 * many.images * many.of(26) <= PAGE_ROOM
 
 
 def test_no_pictures_need_no_room(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_a_run_folder_holds_what_the_record_names_and_nothing_more(done: dict[st
         named = {files["per_image"], "record.json", "seconds.json", ".lock"}
         named |= {entry[layer] for entry in files["pictures"] for layer in ("photo", "truth", "prediction")}
         there = {str(file.relative_to(outcome.folder)) for file in outcome.folder.rglob("*") if file.is_file()}
-        assert there == named and files["curves"] is None and 3 <= len(files["pictures"]) <= 6
+        assert there == named and files["curves"] is None and 3 <= len(files["pictures"]) <= 8
 
 
 def test_colours_find_the_unseen_classes(done: dict[str, Outcome]) -> None:

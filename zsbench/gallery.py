@@ -1,13 +1,18 @@
-"""Pictures of a run: photo, truth and prediction of the worst, the median and the best image, chosen by rule.
+"""Pictures of a run: photo, truth and prediction of the worst, the median and the best image, and of shared ones.
 
-The rule: of the images that show an unseen class, ranked by their own mean IoU with all names competing.
+The rule: of the images that show an unseen class, ranked by their own mean IoU with all names competing. The shared
+images do not ask for a score: of the same images they are those whose keys have the smallest SHA-256. So every run of a
+split on the same data shows them, methods can be looked at side by side, and nobody, neither a method nor who runs it,
+can choose the images that flatter. An image has one entry; where a shared one is also the worst, say, it says both.
 Colours follow the VOC palette by position in the split, so that a class has one colour in every picture of a split.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,8 +40,17 @@ class Predicted(Protocol):
         ...
 
 
-def choose(counts: ImageCounts) -> list[tuple[str, str, float]]:
-    """(key, rule, score), worst first; deterministic, ties by key."""
+class Choice(NamedTuple):
+    """An image to show. rule: worst, median, best, or shared where it is none of these; score: its mean IoU."""
+
+    key: str
+    rule: str
+    score: float
+    shared: bool = False
+
+
+def choose(counts: ImageCounts) -> list[Choice]:
+    """Worst first, those that are only shared last; deterministic, ties by key."""
     scope: Scope = "all" if counts.images("all") else "unseen"  # label maps over unseen names alone
     keys, tally = counts.images(scope), counts.tally(scope)
     scores = tally.miou()
@@ -47,24 +61,31 @@ def choose(counts: ImageCounts) -> list[tuple[str, str, float]]:
         return []
     middle = max(0, len(ranked) // 2 - EACH // 2)
     rules = {"worst": ranked[:EACH], "median": ranked[middle : middle + EACH], "best": ranked[-EACH:]}
-    picked: dict[str, tuple[str, str, float]] = {}
+    common = shared(shown)
+    rules["shared"] = [row for row in ranked if row[1] in common]
+    picked: dict[str, Choice] = {}
     for rule, rows in rules.items():
         for score, key in rows:
-            picked.setdefault(key, (key, rule, score))
+            picked.setdefault(key, Choice(key, rule, score, key in common))
     return list(picked.values())
+
+
+def shared(keys: Iterable[str]) -> list[str]:
+    """The keys that every run shows: those with the smallest SHA-256, which no score decides."""
+    return sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())[:EACH]
 
 
 def write_pictures(evaluation: Predicted, counts: ImageCounts) -> list[dict[str, Any]]:
     """Writes the PNG files below `pictures/` and returns their entries for the record."""
     folder = evaluation.folder / "pictures"
     folder.mkdir(exist_ok=True)
-    return [_write(evaluation, number, *choice) for number, choice in enumerate(choose(counts))]
+    return [_write(evaluation, number, choice) for number, choice in enumerate(choose(counts))]
 
 
-def _write(evaluation: Predicted, number: int, key: str, rule: str, score: float) -> dict[str, Any]:
+def _write(evaluation: Predicted, number: int, choice: Choice) -> dict[str, Any]:
     from PIL import Image
 
-    photo, truth, prediction = evaluation.predict(key)
+    photo, truth, prediction = evaluation.predict(choice.key)
     names, scored = evaluation.split.names, truth != IGNORED
     layers = {
         "photo": Image.fromarray(photo),
@@ -79,7 +100,7 @@ def _write(evaluation: Predicted, number: int, key: str, rule: str, score: float
     named = {i: names[i] if i < len(names) else NO_NAME for i in shown}
     colours = {name: "#{:02x}{:02x}{:02x}".format(*PALETTE[(i + 1) % 256]) for i, name in named.items()}
     labels = {layer: [named[int(i)] for i in values] for layer, values in ids.items()}
-    return {"key": key, "rule": rule, "score": score, "colours": colours, "labels": labels} | files
+    return choice._asdict() | {"colours": colours, "labels": labels} | files
 
 
 PALETTE = np.array(voc_palette(), np.uint8).reshape(-1, 3)
