@@ -45,6 +45,8 @@ def diff(first: str, second: str, roots: Sequence[Path]) -> str:
 
 def find(name: str, roots: Sequence[Path]) -> Run:
     """The run of a key, a folder or a record file."""
+    if not name.strip():
+        raise UserError("--diff takes two runs: a key or its beginning, a run's folder or its record.json")
     if Path(name).exists():
         runs, left = read_runs([Path(name)])
         if len(runs) == 1:
@@ -53,12 +55,15 @@ def find(name: str, roots: Sequence[Path]) -> Run:
             raise UserError(f"{name} holds {len(runs)} runs; name the folder of one")
         raise UserError(f"{name}: {left[0].why if left else 'no record.json in it'}")
     runs, _ = read_runs([root for root in roots if root.exists()])
-    found = [run for run in runs if name and run.key.startswith(name)]
+    found = [run for run in runs if run.key.startswith(name)]
     if len(found) == 1:
         return found[0]
     if found:
         raise UserError(f"'{name}' fits {len(found)} runs: {', '.join(run.key for run in found[:5])}")
-    raise unknown("run", name, [run.key for run in runs], f"zsbench report {' '.join(map(str, roots))}")
+    where = " ".join(map(str, roots))
+    raise unknown(
+        "run", name, [run.key for run in runs], f"the column key of runs.csv, made by: zsbench report {where}"
+    )
 
 
 def _lines(one: Run, other: Run) -> Iterator[str]:
@@ -69,7 +74,7 @@ def _lines(one: Run, other: Run) -> Iterator[str]:
     yield "what differs" if changes else "Nothing that decides a number differs."
     width = max((len(name) for name, *_ in changes), default=0)
     for name, left, right in changes:
-        yield f"  {name:<{width}}  {_short(left)}  →  {_short(right)}"
+        yield f"  {name:<{width}}  {'  →  '.join(_beside(left, right))}"
     yield ""
     if any(one.get(field) != other.get(field) for field in PROTOCOL):
         yield "Other data, split or background rule: their scores are not numbers of one kind, so no difference is taken."
@@ -100,15 +105,31 @@ def _apart(name: str, left: Any, right: Any) -> Iterator[tuple[str, Any, Any]]:
         yield name, left, right
 
 
-def _short(value: Any) -> str:
-    text = "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= MOST_OF_A_VALUE else text[: MOST_OF_A_VALUE - 1] + "…"
+def _beside(left: Any, right: Any) -> tuple[str, str]:
+    """Two values that differ, short enough for a line and long enough to show where."""
+    a, b = _plain(left), _plain(right)
+    same = next(
+        (place for place, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), min(len(a), len(b))
+    )
+    start = max(0, same - MOST_OF_A_VALUE // 3) if max(len(a), len(b)) > MOST_OF_A_VALUE else 0
+    return _cut(a, start), _cut(b, start)
+
+
+def _cut(text: str, start: int) -> str:
+    part = text[start : start + MOST_OF_A_VALUE]
+    return (
+        f"{'…' if start and part else ''}{part}{'…' if len(text) > start + MOST_OF_A_VALUE else ''}" or "(ends before)"
+    )
+
+
+def _plain(value: Any) -> str:
+    return "–" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _scores(one: Run, other: Run) -> Iterator[str]:
     left, right = Group((one,)), Group((other,))
     compared = _compared(right, left)
-    yield "mIoU in %, B less A in points, 95 % interval over the images of both"
+    yield "mIoU in %, B less A in points (of the unrounded scores), 95 % interval over the images of both"
     for column, title in TITLES.items():
         a, b = left.score(column).value, right.score(column).value
         yield f"  {title:<12} {points(a):>6} → {points(b):>6}   {_less(compared.get(column), a, b)}"
@@ -126,7 +147,7 @@ def _compared(group: Group, base: Group) -> dict[str, Difference]:
 def _less(told: Difference | None, a: float | None, b: float | None) -> str:
     if told is None or told.value is None:
         plain = signed(b - a) if a is not None and b is not None else "–"
-        return f"{plain}{f'  ({told.lack})' if told and told.lack else ''}"
+        return f"{plain}  ({told.lack if told and told.lack else 'no interval is made for it'})"
     if told.low is None or told.high is None:
         return signed(told.value)
     return f"{signed(told.value)} [{signed(told.low)}, {signed(told.high)}]  {told.words}, {told.images:,} images"

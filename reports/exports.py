@@ -52,7 +52,8 @@ def _md(text: str) -> str:
 def latex(views: Sequence[View], left: Sequence[LeftOut]) -> str:
     r"""One table per board for `\usepackage{booktabs}`; needs UTF-8, as pdfLaTeX has it since 2018."""
     head = "% Needs \\usepackage{booktabs,graphicx}. Made by: zsbench report --latex\n"
-    return head + "\n".join(_latex_board(sheet(view)) for view in views)
+    gone = "".join(f"% Left out: {_comment(f'{item.place}: {item.why}')}\n" for item in left)
+    return head + gone + "\n".join(_latex_board(sheet(view)) for view in views)
 
 
 def _latex_board(told: Sheet) -> str:
@@ -84,6 +85,11 @@ def _tex(text: str) -> str:
     """Text without a command in it. A sign that is neither ASCII nor known here is left to LaTeX's UTF-8."""
     flat = "".join(sign if sign.isprintable() else " " for sign in text)
     return "".join(_TEX.get(sign, rf"\{sign}" if sign in "#$%&_{}" else sign) for sign in flat)
+
+
+def _comment(text: str) -> str:
+    """One line, so that nothing of it leaves the comment."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def as_json(views: Sequence[View], left: Sequence[LeftOut]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from .differences import Difference
 from .groups import WORDS, Group, Score
-from .ledger import COLUMNS, ledger
+from .ledger import COLUMNS, NOT_DECLARED, ledger
 from .marks import marks
 from .verdict import PLACES, points, signed
 from .views import View
@@ -47,11 +47,14 @@ def _lines(view: View) -> Iterator[str]:
     )
     yield (
         f"mIoU in %. Unseen only: {only} unseen names compete for pixels of unseen classes. Seen, unseen, h: all {every} "
-        "names compete for every labelled pixel. In brackets the 95 % interval over images, for several seeds the lowest "
-        "and the highest."
+        "names compete for every labelled pixel. [a, b] is the 95 % interval over images; a…b the lowest and the highest of "
+        "several seeds, before it their mean."
     )
     base = view.against
-    yield f"vs base: points above {_name(base.group)} ({base.why}), paired over images, with the 95 % interval."
+    yield (
+        f"vs base: points above {_name(base.group)} ({base.why}), paired by image and by seed: [a, b] is its 95 % interval "
+        "over images, a…b the lowest and the highest of the seeds. Seeds that only one of the two was run with do not count."
+    )
     if board.limited:
         scored = board.limited[0].first.get("data.parts.val.scored", 0)
         yield f"Limited rows scored fewer images than the protocol asks for (the first of them {scored:,}): not for ranking."
@@ -78,8 +81,11 @@ def _row(view: View, group: Group) -> tuple[str, ...]:
 
 def learnt(group: Group) -> str:
     """What a group learnt from, a word each; `_ledger` has all of it."""
-    captions = [f"captions ({WORDS[group.tone]})"] if group.tone != "none" else []
-    return ", ".join([*captions, *(mark.word for mark in marks(group))]) or "nothing"
+    known = group.tone != "none" and group.captions != NOT_DECLARED
+    captions = [f"captions ({WORDS[group.tone]})"] if known else []
+    told = [mark.word for mark in marks(group) if NOT_DECLARED not in mark.told]
+    silent = ["rest not declared"] if len(told) < len(marks(group)) else []
+    return ", ".join([*captions, *told, *silent]) or "nothing"
 
 
 def _ledgers(groups: Sequence[Group]) -> Iterator[str]:
@@ -99,21 +105,25 @@ def _ledger(group: Group) -> str:
 
 
 def around(score: Score) -> str:
+    """ "79.1 73.4…84.8" over seeds, "79.1 [76.0, 82.2]" of one run."""
     if score.value is None:
         return "–"
     if score.low is None or score.high is None:
         return points(score.value)
-    return f"{points(score.value)} [{points(score.low)}, {points(score.high)}]"
+    ends = points(score.low), points(score.high)
+    return f"{points(score.value)} {'…'.join(ends) if score.runs > 1 else f'[{ends[0]}, {ends[1]}]'}"
 
 
 def less(told: Difference | None) -> str:
+    """ "−3.0 [−8.7, +2.2] −10.9…+5.0, seeds 0, 1"; of one seed without what is said of seeds."""
     if told is None:
         return "base"
     if told.value is None:
-        return "–"
-    if told.low is None or told.high is None:
-        return signed(told.value)
-    return f"{signed(told.value)} [{signed(told.low)}, {signed(told.high)}]"
+        return f"– ({told.lack})"
+    span = f" [{signed(told.low)}, {signed(told.high)}]" if told.low is not None else ""
+    seeds = ", ".join(str(run.get("seed")) for run, _, _ in told.pairs)
+    several = f" {signed(told.lowest)}…{signed(told.highest)}, seeds {seeds}" if len(told.pairs) > 1 else ""
+    return f"{signed(told.value)}{span}{several}"
 
 
 def _name(group: Group) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from records import write_run
+from records import count_images, write_run
 from zsbench.reports.boards import boards
-from zsbench.reports.diff import diff, find
+from zsbench.reports.diff import _beside, diff, find
 from zsbench.reports.exports import as_json, latex, markdown
 from zsbench.reports.places import LeftOut
 from zsbench.reports.read import read_runs
@@ -157,6 +157,44 @@ def test_runs_are_found_by_key_beginning_of_a_key_and_folder(runs: Path) -> None
     broken.write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         find(str(run.folder), [runs])
+
+
+def test_what_nobody_declared_is_not_listed_as_used(runs: Path) -> None:
+    folder = write_run(runs, method="theirs", title="Theirs", corpus=None, seed=5, pictures=0)
+    record = json.loads((folder / "record.json").read_text())
+    record["supervision"] |= dict.fromkeys(("layout", "unlabelled", "backbone", "backbone_corpus"), "not declared")
+    record["supervision"] |= {"masks": "seen", "declared_by": "the submitter"}
+    (folder / "record.json").write_text(json.dumps(record))
+    [row] = [line for line in markdown(views(runs), []).splitlines() if line.startswith("| Theirs")]
+    assert row.split("|")[2].strip() == "masks, declared, rest not declared"
+
+
+def test_the_differences_say_which_seeds_they_are_of(runs: Path, tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        for name, level in (("good", 0.7), ("poor", 0.4)):
+            if (seed, name) != (2, "poor"):
+                choices = {"method": name, "title": name, "seed": seed, "pictures": 0}
+                count_images(write_run(tmp_path / "paired", level=level, **choices), level)
+    [row] = [line for line in markdown(views(tmp_path / "paired"), []).splitlines() if line.startswith("| poor")]
+    assert row.count("seeds 0, 1") == 2 and "…" in row and row.rstrip(" |").endswith("0, 1")
+
+
+def test_long_values_are_cut_where_they_differ() -> None:
+    one, other = ("x" * 200 + end for end in ("left", "right"))
+    left, right = _beside(one, other)
+    assert left != right and left.endswith("left") and len(right) < 80
+    assert _beside("a" * 300, "a" * 300 + "b")[1].endswith("b") and _beside(None, "a") == ("–", "a")
+
+
+@pytest.mark.parametrize("option", [["--csv"], ["--markdown"], ["--base", "nope"]])
+def test_a_diff_takes_no_other_options(runs: Path, option: list[str]) -> None:
+    asked = call(runs, "--diff", "a", "b", *option)
+    assert asked.exit_code == 2 and "leave out --base" in asked.stderr
+
+
+def test_a_diff_of_nothing_is_refused(runs: Path) -> None:
+    with pytest.raises(UserError, match="takes two runs"):
+        diff("", "", [runs])
 
 
 def test_a_diff_of_no_run_is_one_sentence(runs: Path) -> None:

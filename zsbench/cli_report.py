@@ -38,6 +38,8 @@ def report(
     """
     roots = list(folders) or [Path("runs"), *(folder for folder in [Path("leakage")] if folder.is_dir())]
     if diff:
+        if base or csv or any(formats.values()):
+            raise UserError("--diff prints two runs here; leave out --base, --csv, --markdown, --latex and --json")
         from zsbench.reports.diff import diff as compare
 
         click.echo(compare(*diff, roots))
