@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .read import Run
 
+LONGEST = 20_000  # letters; nobody types more
 ONE = {"-m": "method", "--method": "method", "-s": "split", "--split": "split", "--seed": "seed"}
 
 
@@ -31,6 +32,8 @@ def alone(run: Run) -> str:
 
 
 def _words(command: str) -> list[str]:
+    if len(command) > LONGEST:
+        return []
     try:
         return shlex.split(command)
     except ValueError:

@@ -136,8 +136,8 @@ def _is_row(row: Any, names: int) -> bool:
 
 
 def confusion_rows(found: Sequence[Confused]) -> list[Row]:
-    """Rows of confusion.csv: per run and unseen class one per name that it is taken for, then one for all names that have
-    no column on the page, under the name "(all other names)"."""
+    """Rows of confusion.csv: per run and unseen class one per column of the page, the last for all other names together, so
+    that the pixels of a class are all there, once."""
     return [
         beginning | row
         for one in found
@@ -147,12 +147,10 @@ def confusion_rows(found: Sequence[Confused]) -> list[Row]:
 
 
 def _rows(one: Confused, matrix: Counts) -> Iterator[Row]:
-    shown = set(one.columns)
     for place in one.unseen:
         pixels = matrix[place].tolist()
-        told = [(name, pixels[at]) for at, name in enumerate(one.names) if pixels[at] or at in shown]
-        told.append((REST, sum(n for at, n in enumerate(pixels) if at not in shown)))
-        for name, n in told:
+        shown = {one.names[at]: pixels[at] for at in one.columns}
+        for name, n in [*shown.items(), (REST, sum(pixels) - sum(shown.values()))]:
             yield {
                 "class": safe(one.names[place]),
                 "predicted": safe(name),

@@ -26,7 +26,8 @@ COLOURS: dict[Tone, str] = {"named": WARNING, "clean": ACCENT, "unknown": MUTED,
 # Lines are told apart without colour, and when two groups share one.
 DASHES = ("solid", (0, (4, 2)), (0, (1, 1.6)), (0, (6, 2, 1, 2)), (0, (9, 3)))
 MOST_METERS = 12  # panels per family
-MOST_POINTS = 160  # of one curve; longer ones are averaged in bins
+MOST_POINTS, LEAST_POINTS = 160, 24  # of one curve; longer ones are averaged in bins
+FINE = 24  # runs whose curves are drawn as fine as that; more share the room
 WIDE, NARROW = 520, 300  # natural widths in pixels
 
 
@@ -133,12 +134,16 @@ def _class_bar(axes: Axes, y: float, thick: float, bar: Bar, group: Group) -> No
     axes.text(100 * max(bar.high or 0, bar.value) + 1.5, y, points(bar.value), va="center", size=9, color=MUTED)
 
 
-def curves(family: Family, name: str) -> list[Panel]:
-    """Loss parts and collapse meters over steps: one small panel each, one line per run; stage by stage, losses first."""
+def curves(family: Family, name: str, runs: int = 1) -> list[Panel]:
+    """Loss parts and collapse meters over steps: one small panel each, one line per run; stage by stage, losses first.
+
+    runs: how many have curves on the page, which share its room.
+    """
+    most = max(LEAST_POINTS, MOST_POINTS * FINE // max(FINE, runs))
     lines: dict[tuple[str, str], list[tuple[int, list[tuple[float, float]]]]] = {}
     for place, group in enumerate(family.groups):
         for run in group.runs:
-            for meter, line in _meters(run.curves).items():
+            for meter, line in _meters(run.curves, most).items():
                 lines.setdefault(meter, []).append((place, line))
     chosen = _chosen(list(lines))
     stages = {stage for stage, _ in lines}
@@ -167,18 +172,20 @@ def undrawn_meters(family: Family) -> int:
     return max(0, len(logged) - MOST_METERS)
 
 
-def _meters(steps: Sequence[tuple[str, dict[str, float]]]) -> dict[tuple[str, str], list[tuple[float, float]]]:
+def _meters(
+    steps: Sequence[tuple[str, dict[str, float]]], most: int = MOST_POINTS
+) -> dict[tuple[str, str], list[tuple[float, float]]]:
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for stage, numbers in steps:
         for meter, value in numbers.items():
             if meter != "step":
                 found.setdefault((stage, meter), []).append((numbers["step"], value))
-    return {meter: _binned(line) for meter, line in found.items()}
+    return {meter: _binned(line, most) for meter, line in found.items()}
 
 
-def _binned(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most MOST_POINTS points: the mean of each run of neighbours."""
-    size = -(-len(line) // MOST_POINTS)
+def _binned(line: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most `most` points: the mean of each run of neighbours."""
+    size = -(-len(line) // most)
     bins = [line[start : start + size] for start in range(0, len(line), size)]
     return [(sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)) for part in bins]
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from .alike import gathered
 from .boards import Board
-from .differences import BETTER, WORSE, Difference, differences
+from .differences import BETTER, DIVIDED, UNSURE, WORSE, Difference, differences
 from .groups import Group
 from .ledger import COLUMNS, ledger
 from .verdict import PLACES, points, signed
@@ -111,39 +111,71 @@ def _sentence(boards: Sequence[Board]) -> str:
 
 
 def _clause(own: Sequence[Lead]) -> str:
-    """One scope: who leads which splits, and on how many the lead is more than its interval."""
+    """One scope: who leads which splits, and on which of them the lead is more than its interval."""
     if not own:
         return ""
     words = {"unseen_only_miou": "with unseen names only", "all_harmonic_miou": "with all names, by the harmonic mean,"}
-    by_leader = gathered(own[:MOST_NAMED], lambda lead: name(lead.best) + standing(lead.best))
+    named = own[:MOST_NAMED]
+    by_leader = gathered(named, lambda lead: name(lead.best) + standing(lead.best))
     who = " and ".join(_who(some) for some in by_leader)
-    rest = f", {len(own) - MOST_NAMED} more splits in the table" if len(own) > MOST_NAMED else ""
-    return f"{words[own[0].column]} {who}{rest}{_sure(own)}"
+    more = len(own) - MOST_NAMED
+    rest = f", {more} more split{'s' if more > 1 else ''} in the table" if more > 0 else ""
+    return f"{words[own[0].column]} {who}{_sure(named)}{rest}"
 
 
 def _who(own: Sequence[Lead]) -> str:
-    """ "ViL-Seg (its captions name unseen classes) leads voc5 with 79.1"."""
+    """ "ViL-Seg (its captions name unseen classes) leads voc5 with 79.1"; who is alone leads nobody and reaches a score."""
     status = standing(own[0].best)
-    splits = " and ".join(
-        f"{lead.board.run.get('split.name')} with {points(lead.best.score(lead.column).value)}" for lead in own
-    )
-    return f"{name(own[0].best)}{f' ({status})' if status else ''} leads {splits}"
+    led = [f"{_split(lead)} with {_score(lead)}" for lead in own if lead.second]
+    alone = [f"{_score(lead)} on {_split(lead)}" for lead in own if not lead.second]
+    told = [f"{verb} {' and '.join(some)}" for verb, some in (("leads", led), ("reaches", alone)) if some]
+    return f"{name(own[0].best)}{f' ({status})' if status else ''} {' and '.join(told)}"
+
+
+def _split(lead: Lead) -> str:
+    return str(lead.board.run.get("split.name"))
+
+
+def _score(lead: Lead) -> str:
+    return points(lead.best.score(lead.column).value)
 
 
 def _sure(own: Sequence[Lead]) -> str:
-    beside = [lead for lead in own if lead.gap is not None and lead.gap.low is not None]
-    if not beside:
-        return "" if any(lead.second for lead in own) else ", with nothing to compare"
-    more = "more than the interval of the paired difference to the second"
-    if len(own) == 1:
-        lead, gap = own[0], own[0].gap
-        assert gap is not None  # those without a second are not beside
-        if lead.clear:
-            return f", {signed(gap.value)} points and {more}"
-        return f", but no difference to the second ({name(lead.second or lead.best)}) is shown"
-    clear = sum(lead.clear for lead in beside)
-    every = "neither" if len(own) == 2 else "none"
-    return f", { ({0: every, len(own): 'both' if len(own) == 2 else 'each'}.get(clear, f'{clear} of {len(own)}')) } by {more}"
+    """How sure the leads are: splits of which the same is to be said together, by name where not all are alike."""
+    beside = [lead for lead in own if lead.second]
+    if len(beside) == 1:
+        return f", {_alone(beside[0])}"
+    kinds = gathered(beside, _how)
+    told = [f"{_on(some, beside)} {_how(some[0])}" for some in sorted(kinds, key=lambda some: not some[0].clear)]
+    return f", {', '.join(told)}" if told else ""
+
+
+def _on(some: Sequence[Lead], of: Sequence[Lead]) -> str:
+    if len(some) == len(of):
+        return "on both" if len(of) == 2 else "on each"
+    return f"on {' and '.join(map(_split, some))}"
+
+
+def _how(lead: Lead) -> str:
+    words = {
+        BETTER: f"by {MORE}", WORSE: "behind the second where both were run", DIVIDED: "the seeds disagree",
+        UNSURE: "on too few images for an interval", "": "not compared with the second",
+    }  # fmt: skip
+    return words.get(lead.gap.verdict if lead.gap else "", "no difference to the second is shown")
+
+
+def _alone(lead: Lead) -> str:
+    """The same of a single split, with numbers and names."""
+    second = name(lead.second) if lead.second else ""
+    if lead.gap and lead.clear:
+        return f"{signed(lead.gap.value)} points and {MORE} to the second"
+    if lead.gap and lead.gap.verdict == DIVIDED:
+        return f"but the seeds disagree whether it is above the second ({second})"
+    how = _how(lead)
+    return f"but {how.replace('the second', f'the second ({second})')}"
+
+
+MORE = "more than the interval of the paired difference"
 
 
 def name(group: Group) -> str:

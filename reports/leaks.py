@@ -52,9 +52,25 @@ class Corpus:
         ]
 
     @cached_property
+    def _of_split(self) -> dict[str, set[str]]:
+        """Split -> its unseen classes, for every split that the corpus was used for, in the order of the runs."""
+        found: dict[str, set[str]] = {}
+        for run in self.of.runs:
+            found.setdefault(str(run.get("split.name")), set()).update(run.get("split.unseen"))
+        return found
+
+    @property
+    def splits(self) -> list[str]:
+        return list(self._of_split)
+
+    @cached_property
     def unseen(self) -> set[str]:
         """Classes that are unseen on some split that the corpus was used for."""
-        return {name for run in self.of.runs for name in run.get("split.unseen")}
+        return set().union(*self._of_split.values())
+
+    def unseen_on(self, name: str) -> list[str]:
+        """The splits that the corpus was used for and a class is unseen on."""
+        return [split for split, unseen in self._of_split.items() if name in unseen]
 
     @cached_property
     def classes(self) -> list[Class]:

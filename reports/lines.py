@@ -246,7 +246,7 @@ def _names(axes: Axes, ends: dict[str, tuple[float, float]], right: float) -> No
     """Names at the right end of the lines, pushed apart where they would touch, each tied to its line."""
     top = axes.get_ylim()[1]
     left, edge = axes.get_xlim()
-    places = _apart([100 * y for _, y in ends.values()], 0.085 * top)
+    places = _apart([100 * y for _, y in ends.values()], 0.1 * top)
     for (name, (x, y)), place in zip(ends.items(), places, strict=True):
         tie = edge + 0.05 * (edge - left)
         axes.plot([x, tie], [100 * y, place], color=MUTED, linewidth=0.6, clip_on=False)

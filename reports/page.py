@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,7 +25,7 @@ from zsbench.atomic import write_text
 from .ablation_rows import ablation_csv
 from .ablation_view import MOST_DRAWN
 from .against import check
-from .boards import boards
+from .boards import Board, boards
 from .cite import bibtex, plain, sources
 from .command import alone
 from .confused import confusion_csv, confusion_rows
@@ -45,7 +45,7 @@ from .ledger import COLUMNS, ledger
 from .ledger import standing as submitted
 from .lines import MOST_LINES, mark, swatch
 from .marks import marks
-from .places import LeftOut
+from .places import LeftOut, encodable
 from .read import Run, read_runs
 from .scans import key_of, read_scans
 from .series import calibration_csv, rounds_csv
@@ -55,30 +55,48 @@ from .terminal import summary
 from .verdict import points, signed
 from .views import View, sweep_views, views_of
 
-PAGE, RUNS, CLASSES = "report.html", "runs.csv", "classes.csv"
-ROUNDS, CALIBRATION, ABLATION = "rounds.csv", "calibration.csv", "ablation.csv"
-DIFFERENCES, FREQUENCY, CONFUSION = "differences.csv", "frequency.csv", "confusion.csv"
-CAPTIONS = "captions.csv"
+PAGE = "report.html"
 STYLES = ("style.css", "sections.css", "common.css")
 
 
 @dataclass(frozen=True)
+class Found:
+    """Everything that a report tells: the usable runs, their views, and the scans beside them."""
+
+    runs: Sequence[Run]
+    views: Sequence[View]
+    scans: Sequence[Leakage]
+
+
+TABLES: tuple[tuple[str, Callable[[Found], str]], ...] = (
+    ("runs.csv", lambda found: runs_csv(found.runs)),
+    ("classes.csv", lambda found: classes_csv(found.runs)),
+    ("rounds.csv", lambda found: rounds_csv(found.runs)),
+    ("calibration.csv", lambda found: calibration_csv(found.runs)),
+    ("ablation.csv", lambda found: ablation_csv(found.runs)),
+    ("differences.csv", lambda found: differences_csv(
+        [row for view in found.views for row in difference_rows(view.compared, view.against.group)])),
+    ("frequency.csv", lambda found: frequency_csv(
+        [row for view in found.views for row in frequency_rows(view.frequencies)])),
+    ("confusion.csv", lambda found: confusion_csv(
+        [row for view in found.views for row in confusion_rows(view.confusions)])),
+    ("captions.csv", lambda found: captions_csv(found.scans)),
+)  # fmt: skip
+FILES = tuple(name for name, _ in TABLES)
+
+
+@dataclass(frozen=True)
 class ReportSummary:
-    """What was written: the page and its tables, how many runs they hold, and what was left out and why."""
+    """What was written: the page (its place, also where only tables were wanted: `has_page`), the tables by file name,
+    how many runs they hold, and what was left out and why. stale: files of an earlier report that were removed."""
 
     page: Path
-    runs_csv: Path
-    classes_csv: Path
-    rounds_csv: Path
-    calibration_csv: Path
-    ablation_csv: Path
-    differences_csv: Path
-    frequency_csv: Path
-    confusion_csv: Path
-    captions_csv: Path
+    has_page: bool
+    tables: dict[str, Path]
     runs: int
     left_out: tuple[LeftOut, ...]
     text: str  # the one-screen summary for a terminal
+    stale: tuple[str, ...]
 
 
 def write_report(
@@ -86,44 +104,63 @@ def write_report(
 ) -> ReportSummary:
     """Writes report.html and its CSV files into the folder `out`, each whole or not at all.
 
-    also: further formats, names of `exports.FORMATS`; page: whether the page is wanted, or only tables.
+    also: further formats, names of `exports.FORMATS`; page: whether the page is wanted, or only tables. A page or format
+    of an earlier report that is not written again is removed, as it would stand beside the tables of other runs.
 
     `roots` are folders of runs and of leakage reports, run folders or record files. What cannot be used is named on stderr
     and on the page. base: what the others are compared with, see `against`; without it the best-ranked of each board.
-    Raises UserError for a root that does not exist, and for a base that no run is.
+    Raises UserError for a root that does not exist or is a foreign file, and for a base that no run is.
     """
     runs, left = read_runs(roots)
     scans, faulty = read_scans(roots)
-    left = sorted([*left, *faulty], key=lambda item: item.place)
+    left = sorted([*left, *faulty], key=lambda item: (item.place, item.why))
     for item in left:
-        print(f"left out: {item.place}: {item.why}", file=sys.stderr)
-    found = boards(runs)
-    check(found, base)
-    views = views_of(found, base, scans)
-    tables = tables_of(runs, views, scans)
-    texts = tables | {file: written(views, left) for file, written in map(FORMATS.__getitem__, also)}
+        print(f"left out: {visible(item.place)}: {visible(item.why)}", file=sys.stderr)
+    boards_found = boards(runs)
+    check(boards_found, base)
+    found = Found(runs, views_of(boards_found, base, scans), scans)
+    texts = {name: made(found) for name, made in TABLES}
+    texts |= {file: written(found.views, left) for file, written in map(FORMATS.__getitem__, also)}
     if page:
-        texts[PAGE] = render(runs, left, views, scans)  # last: a page always has its numbers beside it
+        texts[PAGE] = render(runs, left, found.views, scans)  # last: a page always has its numbers beside it
+    stale = _stale(out, texts)
     for name, text in texts.items():
-        write_text(out / name, text)
-    said = f"{headline(found)}\n\n{summary(found)}\n\n{'   '.join(str(out / name) for name in texts)}"
-    files = {f"{name.removesuffix('.csv')}_csv": out / name for name in tables}
-    return ReportSummary(page=out / PAGE, **files, runs=len(runs), left_out=tuple(left), text=said)
+        write_text(out / name, encodable(text))
+    for name in stale:
+        (out / name).unlink()
+    return ReportSummary(
+        page=out / PAGE,
+        has_page=page,
+        tables={name: out / name for name in FILES},
+        runs=len(runs),
+        left_out=tuple(left),
+        text=_said(boards_found, [str(out / name) for name in texts], stale),
+        stale=tuple(stale),
+    )
 
 
-def tables_of(runs: Sequence[Run], views: Sequence[View], scans: Sequence[Leakage]) -> dict[str, str]:
-    """File name -> text of every CSV file."""
-    return {
-        RUNS: runs_csv(runs), CLASSES: classes_csv(runs), ROUNDS: rounds_csv(runs), CALIBRATION: calibration_csv(runs),
-        ABLATION: ablation_csv(runs),
-        DIFFERENCES: differences_csv([r for v in views for r in difference_rows(v.compared, v.against.group)]),
-        FREQUENCY: frequency_csv([row for view in views for row in frequency_rows(view.frequencies)]),
-        CONFUSION: confusion_csv([row for view in views for row in confusion_rows(view.confusions)]),
-        CAPTIONS: captions_csv(scans),
-    }  # fmt: skip
+SIGNS = {PAGE: "<title>zsbench report:", "report.md": "# Zero-shot segmentation report",
+         "report.tex": "zsbench report --latex", "report.json": '"kind": "report"'}  # fmt: skip
 
 
-FILES = (RUNS, CLASSES, ROUNDS, CALIBRATION, ABLATION, DIFFERENCES, FREQUENCY, CONFUSION, CAPTIONS)
+def _stale(out: Path, texts: Collection[str]) -> list[str]:
+    """Files of an earlier report in `out` that are not written again; what another program wrote is left alone."""
+    return [name for name, sign in SIGNS.items() if name not in texts and _is_ours(out / name, sign)]
+
+
+def _is_ours(path: Path, sign: str) -> bool:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return path.is_file() and sign in file.read(4000)
+    except OSError:
+        return False
+
+
+def _said(found: Sequence[Board], files: Sequence[str], stale: Sequence[str]) -> str:
+    parts = [headline(found), summary(found), "   ".join(files)]
+    if stale:
+        parts.append(f"removed, as it was of an earlier report: {', '.join(stale)}")
+    return encodable("\n\n".join(parts))
 
 
 def render(runs: Sequence[Run], left: Sequence[LeftOut], views: Sequence[View], scans: Sequence[Leakage] = ()) -> str:

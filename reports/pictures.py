@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PAGE_ROOM = 4_000_000  # characters of all pictures of a page; its numbers and drawings need the rest of 8 MB
-LEAST_ROOM = 4_000  # of a card; where more cards would share the page's room, galleries show fewer
+BOARD_ROOM = 500_000  # of these, what the drawings and tables of each board beyond the first need
+SMALLEST_ROOM = 1_500_000
+LEAST_ROOM = 6_500  # of a card; where more cards would share the page's room, galleries show fewer
 HEX = re.compile("#[0-9a-f]{6}")
 RULES = ("worst", "median", "best")
 SHARED = "shared"  # the rule of an image that every run of a split shows, and that is none of the above
@@ -84,9 +86,10 @@ def room_for(groups: Sequence[Group], beside: Sequence[Sequence[int]] = ()) -> R
     while images > 1 and _cards_worth(beside, images) > most // 2:
         images -= 1
     wanted = _cards_worth(beside, images)
+    page = max(SMALLEST_ROOM, PAGE_ROOM - BOARD_ROOM * max(0, len(beside) - 1))
     while cards > len(RULES) and sum(min(count, cards) for count in counts) + wanted > most:
         cards -= 1
-    return Room(cards, PAGE_ROOM // max(1, sum(min(count, cards) for count in counts) + wanted), images)
+    return Room(cards, page // max(1, sum(min(count, cards) for count in counts) + wanted), images)
 
 
 def _cards_worth(beside: Sequence[Sequence[int]], images: int) -> int:

@@ -19,13 +19,17 @@ from typing import Any
 from zsbench.errors import UserError
 
 from .counts import PerImage, per_image
-from .places import LeftOut, place_of
-from .shape import RECORD, faults
+from .places import LeftOut, encodable, is_leakage_report, leads_elsewhere, place_of
+from .shape import RECORD, excesses, faults
 
 SCHEMA = 1
 LARGEST_RECORD = 64 * 2**20  # bytes; a confusion matrix of 171 classes is below one MiB
 LARGEST_GAMMA = 100
+LONGEST_METER = 200  # letters of the name of what a method logs
+HALF_WRITTEN = ("record.json.*", ".record.json.*")  # what a write leaves that was killed
 TRACES = ("curves.jsonl", "per_image.parquet", "pictures", "checkpoint", "checkpoints", "config.json")
+FILE = "record.json"
+NOT_FOLLOWED = "a link to a folder is not followed; name it on the command line"
 RUN_FOLDER = re.compile(r".+-[0-9a-f]{12}$")
 
 
@@ -72,31 +76,40 @@ class Run:
 def read_runs(roots: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
     """Every usable run below `roots` (folders, run folders or record files), and everything that was left out.
 
-    Raises UserError for a root that does not exist.
+    Raises UserError for a root that does not exist, and for a file that is neither a record nor a leakage report.
     """
     runs: list[Run] = []
     left: list[LeftOut] = []
     for root in roots:
         if not root.exists():
             raise UserError(f"no folder '{root}' to report on; expected a folder of runs, made by: zsbench run")
-        for folder in _folders(root):
-            _take(folder, root, runs, left)
+        if root.is_dir():
+            for folder in _folders(root, left):
+                _take(folder, root, runs, left)
+        elif root.name == FILE and root.is_file():
+            _take(root.parent, root, runs, left)
+        elif not (root.is_file() and is_leakage_report(root)):
+            raise UserError(f"'{root}' is neither a record.json nor a leakage.json; expected one, or a folder of runs")
     return _without_doubles(runs, left)
 
 
-def _folders(root: Path) -> Iterator[Path]:
-    """Folders below `root` in a fixed order; hidden ones are half-written temporaries of atomic writes."""
-    if root.is_file():
-        yield root.parent
-        return
-    for name, folders, _ in os.walk(root):
+def _folders(root: Path, left: list[LeftOut]) -> Iterator[Path]:
+    """Folders below `root` in a fixed order; hidden ones are half-written temporaries of atomic writes.
+
+    Folders that cannot be opened, and links to folders elsewhere, go to `left`: links could lead in circles.
+    """
+    closed: list[OSError] = []
+    for name, folders, _ in os.walk(root, onerror=closed.append):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
+        links = [Path(name) / f for f in folders if leads_elsewhere(Path(name) / f, root)]
+        left += [LeftOut(place_of(link, root), NOT_FOLLOWED) for link in links]
         yield Path(name)
+    left += [LeftOut(place_of(Path(e.filename), root), f"cannot be opened: {e.strerror}") for e in closed]
 
 
 def _take(folder: Path, root: Path, runs: list[Run], left: list[LeftOut]) -> None:
     place = place_of(folder, root)
-    path = folder / "record.json"
+    path = folder / FILE
     if path.is_file():
         found = _read(path)
         if isinstance(found, str):
@@ -118,7 +131,9 @@ def _unfinished(folder: Path) -> str:
 
 
 def _looks_like_a_run(folder: Path) -> bool:
-    return bool(RUN_FOLDER.match(folder.name)) or any((folder / trace).exists() for trace in TRACES)
+    if RUN_FOLDER.match(folder.name) or any((folder / trace).exists() for trace in TRACES):
+        return True
+    return any(found for pattern in HALF_WRITTEN for found in folder.glob(pattern))
 
 
 def _is_a_stage(folder: Path) -> bool:
@@ -151,7 +166,7 @@ def _unusable(record: Any) -> str:
         return f"record of an {age} schema ({schema!r}; this zsbench reads {SCHEMA}): run it again with --force"
     if record.get("status", "done") != "done":
         return f"status is {record['status']!r}: the run did not finish"
-    found = list(faults(record, RECORD)) or list(_contradictions(record))
+    found = list(excesses(record)) or list(faults(record, RECORD)) or list(_contradictions(record))
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return f"malformed record: {found[0]}{more}" if found else ""
 
@@ -220,7 +235,8 @@ def _steps(path: Path) -> Iterator[tuple[str, dict[str, float]]]:
             except (ValueError, RecursionError):
                 continue  # a line cut by a kill
             if isinstance(step, dict) and isinstance(step.get("step"), int):
-                yield str(step.get("stage", "")), {k: v for k, v in step.items() if _is_number(v)}
+                numbers = {encodable(k)[:LONGEST_METER]: v for k, v in step.items() if _is_number(v)}
+                yield encodable(str(step.get("stage", "")))[:LONGEST_METER], numbers
 
 
 def _is_number(value: Any) -> bool:

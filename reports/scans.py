@@ -18,7 +18,7 @@ from zsbench.errors import UserError
 
 from . import leakage
 from .leakage.model import Leakage
-from .places import LeftOut, place_of
+from .places import LeftOut, is_leakage_report, place_of
 from .read import Run
 
 FILE = "leakage.json"
@@ -40,20 +40,21 @@ class Scanned:
 
 def read_scans(roots: Sequence[Path]) -> tuple[list[Leakage], list[LeftOut]]:
     """Every usable leakage report below `roots`, one per corpus, split, words and level, and what was left out."""
-    found: list[Leakage] = []
+    found: list[tuple[Leakage, str, Path]] = []
     left: list[LeftOut] = []
     for root in roots:
         for path in _files(root):
+            place = place_of(path.parent, root)
             try:
-                found += leakage.read_leakage([path])
+                found += [(report, place, path.resolve()) for report in leakage.read_leakage([path])]
             except UserError as fault:
-                left.append(LeftOut(place_of(path.parent, root), _told(str(fault), path)))
+                left.append(LeftOut(place, _told(str(fault), path)))
     return _without_doubles(found, left)
 
 
 def _files(root: Path) -> Iterator[Path]:
     if root.is_file():
-        yield from [root] if _is_report(root) else []
+        yield from [root] if is_leakage_report(root) else []
         return
     for name, folders, files in os.walk(root):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f != PARTS)
@@ -61,25 +62,31 @@ def _files(root: Path) -> Iterator[Path]:
             yield Path(name) / FILE
 
 
-def _is_report(path: Path) -> bool:
-    """Whether a file given by itself is a report and no record of a run."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            return '"kind": "leakage' in file.read(400)
-    except (OSError, ValueError):
-        return False
-
-
 def _told(fault: str, path: Path) -> str:
     """The fault without the path, which the page does not print."""
     return fault.replace(f"{path}: ", "").replace(str(path), path.name)
 
 
-def _without_doubles(found: list[Leakage], left: list[LeftOut]) -> tuple[list[Leakage], list[LeftOut]]:
-    kept: dict[str, Leakage] = {}
-    for report in sorted(found, key=lambda r: (r.get("made"), r.get("command")), reverse=True):
-        kept.setdefault(_identity(report), report)
-    return sorted(kept.values(), key=_order), left
+def _without_doubles(
+    found: list[tuple[Leakage, str, Path]], left: list[LeftOut]
+) -> tuple[list[Leakage], list[LeftOut]]:
+    """One report per corpus, split, words and level: the one made last stays, the others are left out by name.
+
+    found: (report, its place, its file); a file that lies below two roots is no other report.
+    """
+    kept: dict[str, tuple[Leakage, str, Path]] = {}
+    for report, place, path in sorted(found, key=_newest, reverse=True):
+        first, beside, file = kept.setdefault(_identity(report), (report, place, path))
+        if first is not report and (file != path or first.raw != report.raw):
+            left.append(
+                LeftOut(place, f"another report of the same scan as {beside}, which was made later or at the same time")
+            )
+    return sorted((report for report, _, _ in kept.values()), key=_order), left
+
+
+def _newest(found: tuple[Leakage, str, Path]) -> tuple[str, str, str]:
+    report, place, _ = found
+    return str(report.get("made")), str(report.get("command")), place
 
 
 def _identity(report: Leakage) -> str:

@@ -42,6 +42,10 @@ class Count:
     """A whole number, 0 or more."""
 
 
+LONGEST_TEXT = 20_000  # letters of one text
+MOST_LETTERS = 2_000_000  # of all texts of a record together
+MOST_ENTRIES = 5_000  # of one list or object
+DEEPEST = 32  # lists and objects inside each other
 NUMBER = (int, float)
 INTERVAL = Maybe([Fraction])
 SCORED = {"miou": Maybe(Fraction), "interval?": INTERVAL, "pixel_accuracy?": Maybe(Fraction),
@@ -52,7 +56,7 @@ CORPUS = {"name": str, "pairs?": Maybe(Count), "skipped?": Maybe(Count), "verdic
           "unseen_unique?": Maybe(Each(Count)), "non_latin?": Maybe(Count), "level?": Maybe(Count),
           "lexicon?": Maybe({"name": str, "fingerprint": str}), "policy?": Maybe(str),
           "purged?": Maybe({"pairs": Count, "named": Each(Count)}), "planted?": Maybe(Each(Count))}  # fmt: skip
-VECTORS = {"source": str, "sha256?": Maybe(str), "dim?": Count, "kind?": str, "corpus?": str, "leaks": bool,
+VECTORS = {"source": str, "sha256?": Maybe(str), "dim?": Count, "kind?": str, "corpus?": str, "leaks": Maybe(bool),
            "control?": Maybe(str), "words?": Maybe(Each(str))}  # fmt: skip
 STATE = {"miou": Maybe(Fraction), "interval?": INTERVAL}
 SELECTED = {"door": str, "images": Count,
@@ -104,6 +108,37 @@ RECORD: dict[str, Any] = {
     "files?": {"per_image?": Maybe(str), "curves?": Maybe(str), "pictures?": Maybe([PICTURE]),
                "predictions?": Maybe(str)},
 }  # fmt: skip
+
+
+def excesses(record: Any) -> Iterator[str]:
+    """What no page can show, wherever it stands: texts and lists beyond any sense, and texts that no file can hold."""
+    letters = 0
+    left: list[tuple[Any, str, int]] = [(record, "", 0)]
+    while left:
+        value, at, depth = left.pop()
+        if isinstance(value, str):
+            letters += len(value)
+            yield from _text_excesses(value, at)
+        elif isinstance(value, dict | list):
+            if depth == DEEPEST or len(value) > MOST_ENTRIES:
+                yield f"'{at}' has more than {DEEPEST} levels or {MOST_ENTRIES:,} entries"
+                continue
+            for name, inner in value.items() if isinstance(value, dict) else enumerate(value):
+                if isinstance(name, str):
+                    letters += len(name)
+                    yield from _text_excesses(name, f"{at}, a name in it" if at else "a name")
+                left.append(
+                    (inner, at if isinstance(name, int) else f"{at}.{_brief(name)[1:-1]}".lstrip("."), depth + 1)
+                )
+    if letters > MOST_LETTERS:
+        yield f"its texts have {letters:,} letters together, at most {MOST_LETTERS:,} are read"
+
+
+def _text_excesses(text: str, at: str) -> Iterator[str]:
+    if len(text) > LONGEST_TEXT:
+        yield f"'{at}' is a text of {len(text):,} letters, at most {LONGEST_TEXT:,} are read"
+    elif not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        yield f"'{at}' holds half a surrogate pair, which is no letter"
 
 
 def faults(value: Any, shape: Any, at: str = "") -> Iterator[str]:
@@ -165,5 +200,5 @@ def _expected(shape: Any) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = repr(value)
+    text = repr(value[:40] if isinstance(value, str) else value)
     return text if len(text) <= 40 else text[:37] + "…"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, RULE, ACCENT, WARNING, PAPER = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", ACCENT: "--accent", WARNING: "--warning", PAPER: "--paper"}
+PLACES = ("d", "x", "y", "width", "height", "cx", "cy", "r", "transform")  # what is measured in pixels: 2 digits do
 INCH = 72  # SVG units; sizes below are in CSS pixels at the drawing's natural width
 SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 11, "axes.edgecolor": RULE, "axes.labelcolor": MUTED,
@@ -73,11 +74,20 @@ def themed(text: str, name: str, title: str, width: int) -> Markup:
                 parent.remove(child)
     for element in root.iter():
         _clean(element, name)
+    _without_empty(root)
     for attribute in ("width", "height", "version"):
         root.attrib.pop(attribute, None)
     aloud = "".join(sign if sign.isprintable() else " " for sign in title)  # names from outside turn nothing around
     root.attrib |= {"role": "img", "aria-label": aloud, "class": "drawing", "width": str(width)}
     return Markup(ElementTree.tostring(root, encoding="unicode"))  # escaped by the serialiser
+
+
+def _without_empty(element: ElementTree.Element) -> None:
+    """Removes groups that hold nothing, and those that only hold others and say nothing of them."""
+    for place, child in reversed(list(enumerate(element))):
+        _without_empty(child)
+        if child.tag == "g" and not child.attrib and not child.text and not child.tail:
+            element[place : place + 1] = list(child)
 
 
 def _local(name: str) -> str:
@@ -88,6 +98,8 @@ def _clean(element: ElementTree.Element, name: str) -> None:
     element.tag = _local(element.tag)
     element.tail = None if not (element.tail or "").strip() else element.tail
     attributes = {_local(key): value for key, value in element.attrib.items()}
+    if not (element.text or "").strip():
+        element.text = None  # the indent that matplotlib writes is a tenth of a drawing
     if element.tag == "g":
         attributes.pop("id", None)  # "figure_1", "axes_1": the same in every drawing
     if attributes.get("transform", "").startswith("rotate(-0 "):
@@ -108,7 +120,9 @@ def _value(key: str, value: str, name: str) -> str:
         return f"{name}-{value}"
     if key in ("href", "clip-path"):
         return value.replace("#", f"#{name}-")
-    return re.sub(r"-?\d+\.\d+", _shorter, value).replace("\n", "") if key == "d" else value
+    if key == "d":
+        value = re.sub(r" ?([MLCQz]) ?", r"\1", " ".join(value.split()))
+    return re.sub(r"-?\d+\.\d+", _shorter, value) if key in PLACES else value
 
 
 def _shorter(number: re.Match[str]) -> str:

@@ -2,7 +2,7 @@
 
 Scores are fractions in [0, 1], rounded to 6 digits; an absent score is an empty cell. The page prints these very
 values, times 100, so that every number on it can be found here. Text that a spreadsheet would run as a formula gets a
-leading apostrophe.
+leading apostrophe, also where it begins with blanks or has a full-width sign.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from .read import Run
 
 Row = dict[str, Any]  # column -> value as computed; text is made by `cell`
 DIGITS = 6
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@")
 
 
 def _at(path: str) -> Callable[[Run], Any]:
@@ -177,7 +178,14 @@ def cell(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) and not _numeric(text) else text
+    return f"'{text}" if is_formula(text) else text
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet might run a text, after the blanks and unseen letters that it begins with."""
+    first = next((sign for sign in text if unicodedata.category(sign)[0] not in "CZ"), "")
+    plain = unicodedata.normalize("NFKC", first)
+    return text.startswith(("\t", "\r")) or (plain.startswith(FORMULA) and not _numeric(text))
 
 
 def _numeric(text: str) -> bool:

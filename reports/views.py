@@ -34,7 +34,8 @@ from .rounds import Course, courses
 from .sweeps import Sweep, sweeps
 from .verdict import trend, verdict
 
-MOST_FAMILIES = 12  # with figures, per board
+MOST_FAMILIES, LEAST_FAMILIES = 12, 3  # with figures, per board
+PAGE_FAMILIES = 20  # of a page, shared by its boards
 MOST_GALLERIES = 24  # per board
 
 
@@ -65,6 +66,8 @@ class View:
     reports: tuple[Leakage, ...] = ()
     room: Room | None = None  # of a gallery; None is the whole page's
     common: tuple[Common, ...] = ()  # images that several groups show
+    most: int = MOST_FAMILIES  # with figures
+    beside: int = 1  # runs on the page, whose curves share its room
 
     @cached_property
     def leads(self) -> list[Lead]:
@@ -109,7 +112,7 @@ class View:
 
     @cached_property
     def scattered(self) -> list[tuple[Frequency, Markup]]:
-        drawn = enumerate(self.frequencies[:MOST_FAMILIES])
+        drawn = enumerate(self.frequencies[: self.most])
         return [(one, scatter.frequency(one, f"{self.id}-frequency-{place}")) for place, one in drawn]
 
     @cached_property
@@ -119,7 +122,7 @@ class View:
     @property
     def confused(self) -> list[Confused]:
         """Those with a map on the page."""
-        return self.confusions[:MOST_FAMILIES]
+        return self.confusions[: self.most]
 
     @cached_property
     def verdict(self) -> list[str]:
@@ -131,7 +134,7 @@ class View:
 
     @cached_property
     def figures(self) -> list[Figures]:
-        return [self._drawn(family, place) for place, family in enumerate(self.board.families[:MOST_FAMILIES])]
+        return [self._drawn(family, place) for place, family in enumerate(self.board.families[: self.most])]
 
     def _drawn(self, family: Family, place: int) -> Figures:
         name = f"{self.id}-{place}"
@@ -141,11 +144,13 @@ class View:
             for scope, kind in wanted
             if figures.class_scores(family, scope, kind)
         ]
-        return Figures(family, bars, figures.curves(family, f"{name}-curve"), figures.undrawn_meters(family))
+        return Figures(
+            family, bars, figures.curves(family, f"{name}-curve", self.beside), figures.undrawn_meters(family)
+        )
 
     @cached_property
     def undrawn(self) -> int:
-        return max(0, len(self.board.families) - MOST_FAMILIES)
+        return max(0, len(self.board.families) - self.most)
 
     @cached_property
     def galleries(self) -> list[tuple[Group, int | None, list[Card]]]:
@@ -167,7 +172,7 @@ class View:
 
     @cached_property
     def rounds(self) -> list[tuple[Course, Markup]]:
-        found = courses(self.board)[:MOST_FAMILIES]
+        found = courses(self.board)[: self.most]
         return [(course, lines.rounds(course, f"{self.id}-rounds-{place}")) for place, course in enumerate(found)]
 
     @cached_property
@@ -180,7 +185,7 @@ class View:
 
     @cached_property
     def over_gamma(self) -> list[tuple[Curve, Markup]]:
-        drawn = enumerate(self.curves[:MOST_FAMILIES])
+        drawn = enumerate(self.curves[: self.most])
         return [(curve, lines.over_gamma(curve, f"{self.id}-gamma-{place}")) for place, curve in drawn]
 
     @cached_property
@@ -245,7 +250,9 @@ def views_of(found: Sequence[Board], base: str | None = None, reports: Sequence[
     common = [tuple(common_images(_pictured(board))) for board in found]
     room = room_for([g for board in found for g in _pictured(board)], [[one.tiles for one in own] for own in common])
     parts = zip(found, ids, common, strict=True)
-    return [View(board, id, base, tuple(reports), room, own) for board, id, own in parts]
+    most = min(MOST_FAMILIES, max(LEAST_FAMILIES, PAGE_FAMILIES // max(1, len(found))))
+    runs = sum(len(board.runs) for board in found)
+    return [View(board, id, base, tuple(reports), room, own, most, runs) for board, id, own in parts]
 
 
 def _pictured(board: Board) -> list[Group]:

@@ -512,6 +512,94 @@ def test_printing_cuts_no_row_and_keeps_the_words_of_the_ledger(
         assert beyond(sheet) == [], f"text beyond the edge of page {place + 1}"
 
 
+LONG_WORDS = "chosen on " + " ".join(f"validation{n}" for n in range(16)) + " and " + "w" * 60
+# Text that ends beyond the paper, or beyond the cell it stands in.
+CUT = """(most) => [...document.querySelectorAll("main td, main th, main caption, main pre, main dd")]
+  .filter((cell) => cell.checkVisibility() && !cell.closest(".visually-hidden"))
+  .flatMap((cell) => {
+    const words = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), found = [];
+    const edge = Math.min(most, cell.getBoundingClientRect().right) + 1;
+    for (let node; (node = words.nextNode());) {
+      if (node.parentElement.closest(".visually-hidden, .scale, svg")) continue;
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      if ([...range.getClientRects()].some((box) => box.width > 0 && box.right > edge)) found.push(node.data.trim());
+    }
+    return found;
+  })"""
+
+
+@pytest.fixture(scope="module")
+def wordy(tmp_path_factory: pytest.TempPathFactory) -> ReportSummary:
+    """Photographs beside published numbers, with a ledger of long words, a field no paper states and a command in lines."""
+    home = tmp_path_factory.mktemp("wordy")
+    for title, method in (("ViL-Seg", "vilseg"), ("SPNet", "spnet"), ("ZS3Net", "zs3net")):
+        for split in ("voc5", "voc_other"):
+            folder = write_run(home / "runs", method=method, title=title, kind="real", pictures=0, split=split)
+            record = json.loads((folder / "record.json").read_text())
+            record["supervision"] |= {"tuned_on": LONG_WORDS, "backbone": f"ResNet-101 {'of many layers ' * 12}",
+                                      "backbone_corpus": f"ImageNet {'without unseen classes ' * 10}",
+                                      "declared_by": "the submitter of these runs"}  # fmt: skip
+            record["method"]["departures"] = [{"field": "pool", "paper": None, "value": "avg", "reason": "not given"}]
+            record["command"] = "zsbench run \\\n  --method vilseg \\\n  --split voc5"
+            (folder / "record.json").write_text(json.dumps(record))
+    return write_report([home / "runs"], home / "out")
+
+
+def test_long_words_end_on_the_paper_and_the_last_column_is_printed(
+    browser: Browser, wordy: ReportSummary, tmp_path: Path
+) -> None:
+    pypdf = pytest.importorskip("pypdf", reason="no pypdf: pip install -e '.[dev]'")
+    with visit(browser, wordy.page) as opened:
+        data = opened.page.pdf(prefer_css_page_size=True)
+        last = opened.all("""[...document.querySelectorAll(".ledger, #real-voc5-published > .scroll .published")]
+          .flatMap((table) => [...table.tHead.rows[0].cells, ...[...table.tBodies[0].rows].map((r) => r.cells[r.cells.length - 1])])
+          .map((cell) => cell.textContent)""")
+    text = plain("".join(sheet.extract_text() for sheet in pypdf.PdfReader(io.BytesIO(data)).pages))
+    assert {"Declared by", "Printed by", "Tuned on"} <= set(last)
+    assert [words for words in last if plain(words) not in text] == []
+    assert plain(LONG_WORDS) in text, "and none of it is cut"
+    with visit(browser, wordy.page, PAPER_WIDTH) as opened:
+        opened.page.emulate_media(media="print")
+        opened.all("dispatchEvent(new Event('beforeprint'))")
+        assert opened.all(CUT, PAPER_WIDTH) == []
+        opened.all(
+            "document.querySelectorAll('.ledger .mark').forEach((m) => m.style.setProperty('white-space', 'nowrap'))"
+        )
+        assert opened.all(CUT, PAPER_WIDTH) != [], "the watch sees words that are cut"
+
+
+def test_lines_of_a_citation_and_a_command_are_lines_on_the_page(browser: Browser, wordy: ReportSummary) -> None:
+    with visit(browser, wordy.page) as opened:
+        opened.all(OPEN_ALL)
+        told = opened.page.locator("#cite pre").inner_text().strip()
+        assert [line.split("=")[0].strip() for line in told.split("\n")] == [
+            "@software{zsbench,", "title", "author", "version", "license", "}",
+        ]  # fmt: skip
+        command = opened.page.locator(".run pre").first.inner_text().strip()
+        assert command == "zsbench run \\\n  --method vilseg \\\n  --split voc5".replace(
+            "vilseg", command.split("--method ")[1].split()[0]
+        )
+        assert not [words for words in opened.page.locator("pre").all_inner_texts() if "\\n" in words]
+
+
+def test_departures_are_folded_told_once_and_say_what_no_paper_states(browser: Browser, wordy: ReportSummary) -> None:
+    with visit(browser, wordy.page) as opened:
+        tables = opened.page.locator(".departures")
+        assert tables.count() == 3 and not tables.first.is_visible(), "one for each method, not one for each split"
+        assert opened.page.locator("p:has-text('the same as on voc5')").count() == 3
+        opened.all(OPEN_ALL)
+        assert tables.first.locator("td").all_inner_texts() == ["not stated", "avg", "not given"]
+
+
+def test_a_class_of_the_captions_says_on_which_split_it_is_unseen(browser: Browser, made: ReportSummary) -> None:
+    with visit(browser, made.page) as opened:
+        used = opened.page.locator("#captions article", has_text="drawn: web").first
+        told = dict(re.findall(r"(\w+) [\d,]+ (unseen on .+)", "\n".join(used.locator(".pairs li").all_inner_texts())))
+    assert told["sheep"] == "unseen on voc5", "and not on voc_k2, where the same captions were used"
+    assert len(told) == 5
+
+
 def plain(text: str) -> str:
     """Without white space: where a PDF breaks lines says nothing."""
     return re.sub(r"\s+", "", text)

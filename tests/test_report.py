@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import html
 import json
+import os
 import re
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from records import record, write_run
+from records import of_k, record, write_run
 from zsbench.reports.boards import Group, boards
+from zsbench.reports.command import alone
+from zsbench.reports.leakage.tables import safe
 from zsbench.reports.leakage.words import rate
 from zsbench.reports.page import ReportSummary, write_report
 from zsbench.reports.read import Run, read_runs
@@ -96,7 +100,7 @@ class Page(HTMLParser):
 
 def report(tmp_path: Path) -> tuple[ReportSummary, str, list[dict[str, str]]]:
     summary = write_report([tmp_path / "runs"], tmp_path / "out")
-    rows = list(csv.DictReader(summary.runs_csv.open(newline="")))
+    rows = list(csv.DictReader(summary.tables["runs.csv"].open(newline="")))
     return summary, summary.page.read_text(), rows
 
 
@@ -136,7 +140,7 @@ def test_zero_runs_give_a_page_that_says_so(tmp_path: Path) -> None:
     summary, text, rows = report(tmp_path)
     assert summary.runs == 0 and rows == [] and not summary.left_out
     assert "no finished run" in text and "zsbench run --method" in text
-    assert summary.classes_csv.read_text().startswith("data,")
+    assert summary.tables["classes.csv"].read_text().startswith("data,")
 
 
 def test_a_missing_folder_is_one_clear_sentence(tmp_path: Path) -> None:
@@ -152,7 +156,7 @@ def test_one_run(tmp_path: Path) -> None:
     assert summary.runs == 1 and rows[0]["key"] == made["key"]
     assert float(rows[0]["unseen_only_miou"]) == round(made["scores"]["unseen"]["miou"], 6)
     assert f"On the drawn scenes (voc5), ViL-Seg reaches {points(made['scores']['unseen']['miou'])}" in text
-    classes = list(csv.DictReader(summary.classes_csv.open(newline="")))
+    classes = list(csv.DictReader(summary.tables["classes.csv"].open(newline="")))
     assert len(classes) == 5 + 20
     sheep = next(row for row in classes if row["class"] == "sheep" and row["scope"] == "all names")
     assert float(sheep["iou"]) == round(made["scores"]["all"]["classes"]["sheep"]["iou"], 6)
@@ -168,7 +172,7 @@ def test_root_may_be_a_run_folder_or_a_record(tmp_path: Path) -> None:
 
 def check_numbers(page: Page, summary: ReportSummary) -> None:
     """Every number of the page is the mean, the lowest or the highest of cells of its CSV file, printed in its form."""
-    files = {name: read_csv(getattr(summary, f"{name}_csv")) for name in FILES}
+    files = {name: read_csv(summary.tables[f"{name}.csv"]) for name in FILES}
     join = {"": lambda v: sum(v) / len(v), "min": min, "max": max}
     for number in page.numbers:
         rows = [row for row in files[number.file] if row["key"] in number.keys and number.rows.items() <= row.items()]
@@ -347,7 +351,7 @@ def test_cells_are_no_formulas(tmp_path: Path) -> None:
     write_run(tmp_path / "runs", title="=HYPERLINK()", unseen=["=SUM(A1)", "cow2", "+a", "-b", "@c"])
     summary, _, rows = report(tmp_path)
     assert rows[0]["title"] == "'=HYPERLINK()"
-    names = [row["class"] for row in csv.DictReader(summary.classes_csv.open(newline=""))]
+    names = [row["class"] for row in csv.DictReader(summary.tables["classes.csv"].open(newline=""))]
     assert names[:5] == ["'=SUM(A1)", "cow2", "'+a", "'-b", "'@c"]
 
 
@@ -367,8 +371,9 @@ def test_links_and_ids(page: Page) -> None:
 
 def test_equal_inputs_give_equal_bytes(many: Path) -> None:
     first, second = write_report([many / "runs"], many / "one"), write_report([many / "runs"], many / "two")
-    for name in ("page", *(f"{name}_csv" for name in (*FILES, "classes", "calibration", "ablation"))):
-        assert getattr(first, name).read_bytes() == getattr(second, name).read_bytes()
+    assert first.page.read_bytes() == second.page.read_bytes() and len(first.tables) >= len(FILES)
+    for name, table in first.tables.items():
+        assert table.read_bytes() == second.tables[name].read_bytes()
     assert str(many) not in first.page.read_text(), "no absolute path"
 
 
@@ -460,3 +465,100 @@ def test_two_hundred_runs(tmp_path: Path) -> None:
     summary, text, rows = report(tmp_path)
     assert summary.runs == len(rows) == 200 and "188 more configurations not drawn here" in text
     assert summary.page.stat().st_size < 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"method__name": "\ud800"}, "'method.name' holds half a surrogate pair"),
+        ({"method__config": {"a": [{"\udfff": 1}]}}, "half a surrogate pair"),
+        ({"command": "x" * 20_001}, "'command' is a text of 20,001 letters"),
+        ({"split__unseen": ["a"] * 5_001}, "'split.unseen' has more than"),
+        ({"environment": {str(n): "x" * 19_999 for n in range(101)}}, "letters together"),
+        ({"environment": json.loads("[" * 40 + "]" * 40)}, "levels"),
+    ],
+)
+def test_texts_that_no_page_can_hold_leave_a_record_out(tmp_path: Path, change: dict[str, Any], why: str) -> None:
+    write_run(tmp_path / "runs")
+    edit(write_run(tmp_path / "runs", seed=1), **change)
+    summary, _, rows = report(tmp_path)
+    assert len(rows) == 1 and len(summary.left_out) == 1 and why in summary.left_out[0].why
+
+
+def test_names_that_are_no_utf_8_are_printed_with_a_sign_in_their_place(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs", pictures=0)
+    odd = os.fsdecode(b"x\xff-0123456789ab")
+    folder.rename(folder.with_name(odd))
+    (tmp_path / "runs" / odd).mkdir()
+    path = folder.with_name(odd) / "curves.jsonl"
+    path.write_text('{"stage": "\\ud800", "step": 0, "\\udfff": 1}\n{"stage": "\\ud800", "step": 1, "\\udfff": 2}\n')
+    summary = write_report([tmp_path / "runs"], tmp_path / "out", also=("markdown", "latex", "json"))
+    assert summary.runs == 1 and [item.place for item in summary.left_out] == ["runs/x?-0123456789ab"]
+    assert read_csv(summary.tables["runs.csv"])[0]["folder"] == "runs/voc5/x?-0123456789ab"
+    assert "x?-0123456789ab" in summary.page.read_text()
+
+
+def test_a_long_command_is_shown_by_nobody_and_taken_apart_by_nobody(tmp_path: Path) -> None:
+    run = Run(tmp_path, "here", record() | {"command": "zsbench run -m vilseg -m x " + "x" * 20_000_000})
+    begun = time.process_time()
+    assert alone(run) == "" and time.process_time() - begun < 1
+
+
+def test_a_page_of_other_runs_does_not_stay_beside_new_tables(tmp_path: Path) -> None:
+    write_run(tmp_path / "runs", pictures=0)
+    out = tmp_path / "out"
+    formats = ("markdown", "latex", "json")
+    write_report([tmp_path / "runs"], out, also=formats)
+    names = {"report.html", "report.md", "report.tex", "report.json"}
+    assert names <= {path.name for path in out.iterdir()}
+    write_run(tmp_path / "runs", seed=1, pictures=0)
+    summary = write_report([tmp_path / "runs"], out, also=("latex",), page=False)
+    assert {path.name for path in out.iterdir()} == set(summary.tables) | {"report.tex"} and not summary.has_page
+    assert set(summary.stale) == {"report.html", "report.md", "report.json"}
+    assert "removed, as it was of an earlier report: report.html, report.md, report.json" in summary.text
+    (out / "report.md").write_text("# My own words\n")
+    (out / "report.json").write_text('{"mine": 1}')
+    assert write_report([tmp_path / "runs"], out, page=False).stale == ("report.tex",)
+    assert (out / "report.md").read_text() == "# My own words\n" and (out / "report.json").is_file()
+
+
+def test_links_half_written_records_and_closed_folders_are_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs", pictures=0)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "runs" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "runs" / "latest").symlink_to(folder)
+    (tmp_path / "runs" / "loop").symlink_to(tmp_path / "runs")
+    for name, half in (("a", "record.json.tmp"), ("b", ".record.json.x1.part")):
+        (tmp_path / "runs" / name).mkdir()
+        (tmp_path / "runs" / name / half).write_text("{")
+    runs, left = read_runs([tmp_path / "runs"])
+    assert len(runs) == 1
+    why = {item.place: item.why for item in left}
+    assert set(why) == {"runs/linked", "runs/a", "runs/b"}, "what lies below the folder is found where it lies"
+    assert why["runs/linked"] == "a link to a folder is not followed; name it on the command line"
+    assert "unfinished" in why["runs/a"] and "unfinished" in why["runs/b"]
+
+
+def test_a_file_that_is_no_record_is_refused(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "runs", pictures=0)
+    (folder / "words.txt").write_text("words")
+    with pytest.raises(UserError, match=r"neither a record\.json nor a leakage\.json"):
+        write_report([folder / "words.txt"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert write_report([folder / "record.json"], tmp_path / "out").runs == 1
+
+
+@pytest.mark.parametrize("text", ["\uff1d4+4", "\n=1+1", " =2+2", "\ufeff@x", "\u3000\uff0b1", "\x00-a", "\t1"])
+def test_formulas_that_begin_with_blanks_or_wide_signs_are_text_in_every_table(text: str) -> None:
+    assert cell(text) == f"'{text}" and safe(text).startswith("'")
+    assert cell(cell(text)) == cell(text)
+
+
+def test_many_splits_with_curves_and_pictures_stay_a_small_page(tmp_path: Path) -> None:
+    for k in (2, 4, 6, 8, 10):
+        for n in range(8):
+            write_run(tmp_path / "runs", method=f"m{n}", title=f"Method {n}", given={"clusters": n}, gamma=0.2, rounds=2,
+                      pictures=0, **of_k(k))  # fmt: skip
+    summary, text, _ = report(tmp_path)
+    assert summary.page.stat().st_size < 2_500_000, "forty configurations with every kind of drawing"
+    assert text.count("4 more configurations not drawn here; every class of every run stands in") == 5

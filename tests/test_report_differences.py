@@ -192,7 +192,7 @@ def test_a_reason_stands_on_the_page_and_in_the_csv(tmp_path: Path) -> None:
     method(tmp_path / "runs", "good", 0.7)
     (method(tmp_path / "runs", "poor", 0.4) / "per_image.parquet").unlink()
     summary, text, _ = report(tmp_path)
-    rows = list(csv.DictReader(summary.differences_csv.open(newline="")))
+    rows = list(csv.DictReader(summary.tables["differences.csv"].open(newline="")))
     assert len(rows) == 3 and all("has no per-image counts" in row["why_not"] for row in rows)
     assert not any(row["together"] or row["difference"] for row in rows)
     assert text.count(rows[0]["why_not"]) >= 3, "said in each cell"
@@ -273,7 +273,7 @@ def test_headline_says_who_leads_and_whether_that_is_more_than_the_interval(tmp_
 def test_a_lead_of_limited_runs_is_called_limited(tmp_path: Path) -> None:
     write_run(tmp_path / "runs", limit=8, pictures=0)
     said = headline([the_board(tmp_path)])
-    assert "All of it from limited runs: not for ranking." in said and "nothing to compare" in said
+    assert "All of it from limited runs: not for ranking." in said and "reaches" in said and " leads " not in said
 
 
 def test_runs_of_other_images_do_not_change_a_difference(tmp_path: Path) -> None:
@@ -287,3 +287,43 @@ def test_runs_of_other_images_do_not_change_a_difference(tmp_path: Path) -> None
     assert len(together) == 7 and groups["good"] not in together
     for column, one in together[groups["poor"]].items():
         assert (one.value, one.low, one.high) == (alone[column].value, alone[column].low, alone[column].high)
+
+
+def on(root: Path, split: str, **levels: float) -> None:
+    for name, level in levels.items():
+        choices: dict[str, Any] = {"method": name, "title": name.upper(), "corpus": None, "pictures": 0, "split": split}
+        count_images(write_run(root, level=level, **choices), level, draw=len(name))
+
+
+def test_headline_names_the_split_whose_lead_is_sure(tmp_path: Path) -> None:
+    on(tmp_path / "runs", "one", good=0.8, poor=0.3)
+    on(tmp_path / "runs", "two", good=0.6, twin=0.599)
+    found = boards(read_runs([tmp_path / "runs"])[0])
+    clear = [lead.clear for board in found for lead in leads(board) if lead.column == "unseen_only_miou"]
+    assert clear == [True, False]
+    first = headline(found).split("; ")[0]
+    assert "on one by more than the interval of the paired difference" in first
+    assert "on two no difference to the second is shown" in first and "1 of 2" not in first
+
+
+def test_headline_says_that_seeds_disagree(tmp_path: Path) -> None:
+    for seed, (good, poor) in enumerate([(0.9, 0.4), (0.5, 0.6)]):
+        method(tmp_path / "runs", "good", good, seed)
+        method(tmp_path / "runs", "poor", poor, seed)
+    board = the_board(tmp_path)
+    told = leads(board)[0].gap
+    assert told is not None and told.verdict == "seeds disagree"
+    said = headline([board])
+    assert "but the seeds disagree whether it is above the second (POOR)" in said and "no difference" not in said
+
+
+def test_who_is_alone_reaches_a_score(tmp_path: Path) -> None:
+    on(tmp_path / "runs", "one", good=0.8)
+    on(tmp_path / "runs", "two", good=0.7, poor=0.3)
+    found = boards(read_runs([tmp_path / "runs"])[0])
+    scores = {
+        board.run.get("split.name"): points(leads(board)[0].best.score("unseen_only_miou").value) for board in found
+    }
+    said = headline(found)
+    assert f"GOOD leads two with {scores['two']} and reaches {scores['one']} on one" in said
+    assert f"names only GOOD reaches {scores['one']} on one;" in headline(found[:1])

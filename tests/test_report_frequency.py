@@ -146,7 +146,9 @@ def test_the_section_of_the_captions(tmp_path: Path) -> None:
     check_numbers(page, summary)
     told = {number.rows["class"]: number.value for number in page.numbers if number.column == "captions"}
     assert told == {
-        row["class"]: float(row["captions"]) for row in read_csv(summary.captions_csv) if row["corpus"] == "drawn: web"
+        row["class"]: float(row["captions"])
+        for row in read_csv(summary.tables["captions.csv"])
+        if row["corpus"] == "drawn: web"
     }
     assert "5 of 5 unseen classes are named (20 of all 20 classes)" in text
     assert "Used by ViL-Seg on voc5, seeds 0, 1" in text
@@ -169,13 +171,15 @@ def test_malformed_reports_are_left_out_by_name(tmp_path: Path, capsys: pytest.C
     assert "no leakage report" in why["scans/2"] and "no JSON number" in why["scans/9"]
     assert not any(str(tmp_path) in reason for reason in why.values())
     assert summary.runs == 1 and "left out: scans/0" in capsys.readouterr().err
-    assert "drawn: web" in summary.captions_csv.read_text()
+    assert "drawn: web" in summary.tables["captions.csv"].read_text()
 
 
 def test_of_two_scans_of_the_same_the_later_counts(tmp_path: Path) -> None:
     put(tmp_path / "scans", web(made="2026-01-01T00:00:00Z"), web({"bird": 7}, made="2026-02-01T00:00:00Z"))
-    [found] = read(tmp_path / "scans")
+    [found], left = read_scans([tmp_path / "scans", tmp_path])
     assert found.counts["bird"] == 7
+    assert {item.place for item in left} == {"scans/0", f"{tmp_path.name}/scans/0"}, "the file below two folders is one"
+    assert all("another report of the same scan as" in item.why for item in left)
     assert read(tmp_path / "scans" / "0" / "leakage.json")[0].counts["bird"] == 120, "a file by itself"
 
 
@@ -186,7 +190,7 @@ def test_class_names_that_are_formulas_stay_text_in_both_places(tmp_path: Path) 
     edit(folder, supervision__corpus__unseen_named=counts, supervision__corpus__unseen_pairs=10)
     summary, text, _ = report(tmp_path)
     check_numbers(Page(text), summary)
-    told = [row["class"] for row in read_csv(summary.frequency_csv)]
+    told = [row["class"] for row in read_csv(summary.tables["frequency.csv"])]
     assert told == ["'=cmd()", EVIL, "'@x", "'-1+1", "e", ""]
     assert EVIL not in text
 

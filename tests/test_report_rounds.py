@@ -67,7 +67,7 @@ def test_gains_are_paired_per_seed(generative: Path) -> None:
 
 
 def test_purity_is_right_over_selected(generative: Path) -> None:
-    rows = read_csv(report(generative)[0].rounds_csv)
+    rows = read_csv(report(generative)[0].tables["rounds.csv"])
     for made in records(generative):
         states = made.get("rounds") or []
         own = [row for row in rows if row["key"] == made["key"]]
@@ -92,7 +92,7 @@ def test_what_is_said_of_rounds(generative: Path) -> None:
 
 def test_every_gamma_stands_in_its_file(generative: Path) -> None:
     summary, _, rows = report(generative)
-    found = read_csv(summary.calibration_csv)
+    found = read_csv(summary.tables["calibration.csv"])
     for made in records(generative):
         told = made["calibration"]
         own = [row for row in found if row["key"] == made["key"]]
@@ -147,7 +147,7 @@ def test_records_without_the_new_fields(tmp_path: Path, how: str) -> None:
     assert not summary.left_out and "drawn-voc5-rounds" not in text and "drawn-voc5-calibration" not in text
     assert [row[name] for name in ("vectors", "vectors_control", "vectors_leak", "rounds", "stage")] == [""] * 5
     assert "sweep-" not in text and "Gain per round" not in text
-    assert len(read_csv(summary.rounds_csv)) == len(read_csv(summary.calibration_csv)) == 0
+    assert len(read_csv(summary.tables["rounds.csv"])) == len(read_csv(summary.tables["calibration.csv"])) == 0
 
 
 def test_one_round_is_no_course(tmp_path: Path) -> None:

@@ -60,10 +60,11 @@ def test_every_number_of_the_new_sections_stands_in_a_csv(tmp_path: Path) -> Non
     }
     assert by_file["differences"] == 3 * 5 and by_file["confusion"] > 20 and by_file["frequency"] > 5
     assert all((summary.page.parent / name).is_file() for name in FILES)
-    rows = [row for row in read_csv(summary.confusion_csv) if row["class"] == "sheep"]
+    rows = [row for row in read_csv(summary.tables["confusion.csv"]) if row["class"] == "sheep"]
     for key in {row["key"] for row in rows}:
-        shares = [float(row["share"]) for row in rows if row["key"] == key and row["predicted"] != REST]
-        assert sum(shares) == pytest.approx(1, abs=1e-4), "every name is there, and the rest beside them"
+        own = [row for row in rows if row["key"] == key]
+        assert sum(float(row["share"]) for row in own) == pytest.approx(1, abs=1e-5), "each pixel once"
+        assert [row["predicted"] for row in own].count(REST) == 1 and len(own) == 5 + 8 + 1, "as on the page"
 
 
 def _but(choices: dict[str, Any]) -> dict[str, Any]:
@@ -200,4 +201,24 @@ def test_a_split_of_ones_own_with_hostile_names_is_whole(tmp_path: Path) -> None
     check_numbers(Page(text), summary)
     assert Page(text).tags.count("script") == 1 and "<script>alert" not in text
     assert "\u202e" not in text and "\x1b" not in text and "aU+202Eb" in text
-    assert {row["class"] for row in read_csv(summary.confusion_csv)} >= {"'=cmd()", names[0]}
+    assert {row["class"] for row in read_csv(summary.tables["confusion.csv"])} >= {"'=cmd()", names[0]}
+
+
+def test_pixels_of_a_class_are_in_one_row_of_the_csv_each(tmp_path: Path) -> None:
+    """Also those that label maps gave to no candidate, which the matrix counts in a last column."""
+    folder = count_images(write_run(tmp_path / "runs", pictures=0), 0.5)
+    made = json.loads((folder / "record.json").read_text())
+    missed = list(range(100, 120))
+    edit(folder, confusion__missed={"all": missed})
+    summary, text, _ = report(tmp_path)
+    check_numbers(Page(text), summary)
+    rows = read_csv(summary.tables["confusion.csv"])
+    names = [*SEEN, *UNSEEN]
+    for name in UNSEEN:
+        own = [row for row in rows if row["class"] == name]
+        matrix = made["confusion"]["all"][names.index(name)]
+        assert sum(int(row["pixels"]) for row in own) == sum(matrix) + missed[names.index(name)]
+        assert sum(float(row["share"]) for row in own) == pytest.approx(1, abs=1e-5)
+        told = {row["predicted"]: int(row["pixels"]) for row in own}
+        assert len(told) == len(own) == 5 + 8 + 1
+        assert all(told[other] == matrix[names.index(other)] for other in told if other != REST)

@@ -54,5 +54,6 @@ def report(
     also = [name for name, wanted in formats.items() if wanted]
     written = write_report(roots, out, base, also, page=not csv)
     if not written.runs:
-        raise UserError(f"no finished run in {', '.join(map(str, roots))}; what was found stands in {written.page}")
+        where = f"what was found stands in {written.page}" if written.has_page else "what was found is listed above"
+        raise UserError(f"no finished run in {', '.join(map(str, roots))}; {where}")
     click.echo(written.text)

@@ -7,13 +7,10 @@ run as a formula gets a leading apostrophe, and characters that act on a screen 
 
 from __future__ import annotations
 
-import csv
-import io
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from ..tables import DIGITS, FORMULA, cell
+from ..tables import as_csv, cell, is_formula, rounded
 from .model import Class, Judged, Leakage
 from .proof import visible
 
@@ -80,18 +77,15 @@ def _yes(value: bool) -> str:
 
 
 def safe(value: Any) -> str:
-    """One cell: no formula, also none that begins with a full-width sign, and nothing that acts on a screen."""
+    """One cell: no formula, and nothing that acts on a screen."""
     if not isinstance(value, str):
-        return cell(round(value, DIGITS) if isinstance(value, float) else value)
-    shown = visible(value)
-    plain = unicodedata.normalize("NFKC", shown[:1])
-    hidden = value.startswith(FORMULA[-2:]) or (plain != shown[:1] and plain.startswith(FORMULA))
-    return f"'{shown}" if hidden else cell(shown)
+        return cell(rounded(value))
+    return f"'{visible(value)}" if is_formula(value) else visible(value)
 
 
 def _csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([safe(row.get(column)) for column in columns] for row in rows)
-    return out.getvalue()
+    return as_csv(columns, [{column: _shown(value) for column, value in row.items()} for row in rows])
+
+
+def _shown(value: Any) -> Any:
+    return safe(value) if isinstance(value, str) else rounded(value)
