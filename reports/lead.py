@@ -116,7 +116,7 @@ def _clause(own: Sequence[Lead]) -> str:
         return ""
     words = {"unseen_only_miou": "with unseen names only", "all_harmonic_miou": "with all names, by the harmonic mean,"}
     named = own[:MOST_NAMED]
-    by_leader = gathered(named, lambda lead: name(lead.best) + standing(lead.best))
+    by_leader = gathered(named, lambda lead: _short(lead.board, lead.best) + standing(lead.best))
     who = " and ".join(_who(some) for some in by_leader)
     more = len(own) - MOST_NAMED
     rest = f", {more} more split{'s' if more > 1 else ''} in the table" if more > 0 else ""
@@ -129,7 +129,7 @@ def _who(own: Sequence[Lead]) -> str:
     led = [f"{_split(lead)} with {_score(lead)}" for lead in own if lead.second]
     alone = [f"{_score(lead)} on {_split(lead)}" for lead in own if not lead.second]
     told = [f"{verb} {' and '.join(some)}" for verb, some in (("leads", led), ("reaches", alone)) if some]
-    return f"{name(own[0].best)}{f' ({status})' if status else ''} {' and '.join(told)}"
+    return f"{_short(own[0].board, own[0].best)}{f' ({status})' if status else ''} {' and '.join(told)}"
 
 
 def _split(lead: Lead) -> str:
@@ -158,7 +158,7 @@ def _on(some: Sequence[Lead], of: Sequence[Lead]) -> str:
 
 def _how(lead: Lead) -> str:
     words = {
-        BETTER: f"by {MORE}", WORSE: "behind the second where both were run", DIVIDED: "the seeds disagree",
+        BETTER: CLEARLY, WORSE: "behind the second where both were run", DIVIDED: "the seeds disagree",
         UNSURE: "on too few images for an interval", "": "not compared with the second",
     }  # fmt: skip
     return words.get(lead.gap.verdict if lead.gap else "", "no difference to the second is shown")
@@ -166,20 +166,22 @@ def _how(lead: Lead) -> str:
 
 def _alone(lead: Lead) -> str:
     """The same of a single split, with numbers and names."""
-    second = name(lead.second) if lead.second else ""
+    second = _short(lead.board, lead.second) if lead.second else ""
     if lead.gap and lead.clear:
-        return f"{signed(lead.gap.value)} points and {MORE} to the second"
+        return f"{signed(lead.gap.value)} points above the second, a clear margin"
     if lead.gap and lead.gap.verdict == DIVIDED:
         return f"but the seeds disagree whether it is above the second ({second})"
     how = _how(lead)
     return f"but {how.replace('the second', f'the second ({second})')}"
 
 
-MORE = "more than the interval of the paired difference"
+CLEARLY = "by a clear margin"  # the interval of the paired difference is above 0, and so is every seed
 
 
-def name(group: Group) -> str:
-    return f"{group.title} {group.settings}".strip()
+def _short(board: Board, group: Group) -> str:
+    """The method alone where it has no other settings on the board."""
+    alike = {other.settings for other in board.groups if other.title == group.title}
+    return group.title if len(alike) == 1 else f"{group.title} {group.settings}".strip()
 
 
 def standing(group: Group) -> str:

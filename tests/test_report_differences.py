@@ -261,7 +261,7 @@ def test_headline_says_who_leads_and_whether_that_is_more_than_the_interval(tmp_
     score, gap = (by_name(board)["good"].score("unseen_only_miou").value, leads(board)[0].gap)
     assert gap is not None and gap.value is not None
     assert (
-        f"with unseen names only GOOD leads voc5 with {points(score)}, +{points(gap.value)} points and more than"
+        f"with unseen names only GOOD leads voc5 with {points(score)}, +{points(gap.value)} points above the second, a clear margin"
         in said
     )
     assert "which are no photographs" in said
@@ -302,7 +302,7 @@ def test_headline_names_the_split_whose_lead_is_sure(tmp_path: Path) -> None:
     clear = [lead.clear for board in found for lead in leads(board) if lead.column == "unseen_only_miou"]
     assert clear == [True, False]
     first = headline(found).split("; ")[0]
-    assert "on one by more than the interval of the paired difference" in first
+    assert "on one by a clear margin" in first
     assert "on two no difference to the second is shown" in first and "1 of 2" not in first
 
 

@@ -8,7 +8,6 @@ import click
 
 from zsbench.errors import UserError
 
-
 PATH = click.Path(path_type=Path)
 
 
