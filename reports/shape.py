@@ -69,7 +69,7 @@ STAGE = {"name": str, "key": str, "seconds?": Maybe(NUMBER), "steps?": Maybe(Cou
          "images_per_second?": Maybe(NUMBER), "shared?": bool}  # fmt: skip
 PROMPTS = {"template?": object, "templates?": Maybe([str]), "words?": Maybe(Each([str])), "rule?": Maybe(str),
            "prompts?": Maybe([str]), "count?": Maybe(Count), "sha256?": Maybe(str)}  # fmt: skip
-PICTURE = {"key": str, "rule": str, "shared?": Maybe(bool), "score?": Maybe(NUMBER), "photo": str, "truth": str, "prediction": str,
+PICTURE = {"key": str, "rule": str, "shared?": object, "score?": Maybe(NUMBER), "photo": str, "truth": str, "prediction": str,
            "colours?": Maybe(Each(str)), "labels?": Maybe({"truth?": [str], "prediction?": [str]})}  # fmt: skip
 BESIDE = {"pixels": Count, "share": Fraction, "as?": Each(Count)}
 SUBMISSION = {"scopes": [OneOf(("all", "unseen"))], "predictions_sha256?": str, "classes?": Each(str),

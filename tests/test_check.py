@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +33,10 @@ from zsbench.cli import main
 from zsbench.data.check import Count, Verdict, check_folder, render
 from zsbench.data.cocostuff_ids import EMPTY
 from zsbench.data.dataset import Origin
+from zsbench.data.pixels import read_mask
 from zsbench.data.reader import Hints
 from zsbench.data.universes import COCOSTUFF_171, CONTEXT_59, UNIVERSES
+from zsbench.errors import UserError
 
 
 @pytest.fixture
@@ -251,3 +255,58 @@ def test_help_is_quick_and_names_the_options() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
     for option in ("--as", "--classes", "--first-id", "--fast"):
         assert option in done.stdout
+
+
+# ---- words and sums
+
+
+@dataclass
+class Counted:
+    """A data set of label maps in memory."""
+
+    parts: dict[str, tuple[str, ...]]
+    maps: dict[str, np.ndarray]
+    classes: tuple[str, ...] = ("background", "cat", "dog")
+    serves: tuple[str, ...] = ("own",)
+    root: Path = Path("here")
+    origin: Origin = field(default_factory=lambda: Origin("real", "Counted", "0" * 12))
+
+    def image(self, key: str) -> np.ndarray:
+        return np.zeros((*self.maps[key].shape, 3), np.uint8)
+
+    def labels(self, key: str) -> np.ndarray:
+        if key == "broken":
+            raise UserError("broken.png: broken")
+        return self.maps[key]
+
+
+def test_pixels_are_summed_per_list_as_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of two lists, one that a list names twice, and one that is broken."""
+    random = np.random.default_rng(0)
+    maps = {name: random.choice([0, 1, 2, 255], (5, 4 + i)).astype(np.uint8) for i, name in enumerate("abcd")}
+    maps["d"][:] = 1
+    parts = {"train": ("a", "b", "a", "broken"), "val": ("b", "c", "d")}
+    data = Counted(parts, maps | {"broken": np.zeros((2, 2), np.uint8)})
+    monkeypatch.setattr("zsbench.data.check.survey", lambda *_, **__: (data, []))
+    verdict = check_folder("here")
+    for part, keys in parts.items():
+        good = [maps[key] for key in keys if key != "broken"]
+        count = verdict.counts[part]
+        assert count.names == len(keys)
+        assert count.pixels.tolist() == [sum(int((ids == i).sum()) for ids in good) for i in (0, 1, 2, 255)]
+        assert count.images.tolist() == [sum(bool((ids == i).any()) for ids in good) for i in (0, 1, 2, 255)]
+    assert verdict.faults == ("broken.png: broken",) and "verdict  1 fault: 5 masks" in render(verdict)
+
+
+@pytest.mark.parametrize(
+    ("modes", "words"),
+    [
+        (("L",), "expected a grey PNG (mode L) whose value is the class id"),
+        (("P",), "expected a palette PNG (mode P) whose index is the class id"),
+        (("P", "L"), "expected a palette PNG (mode P) whose index or a grey PNG (mode L) whose value is the class id"),
+    ],
+)
+def test_what_kind_of_png_is_expected_is_said(tmp_path: Path, modes: tuple[str, ...], words: str) -> None:
+    Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=re.escape(f"a mask in mode RGB; {words}")):
+        read_mask(tmp_path / "a.png", modes)

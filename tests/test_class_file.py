@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from zsbench.data.class_file import LARGEST, matched, outside, plain, read_class_file, table_of
+from zsbench.data.class_file import (
+    AREA,
+    LARGEST,
+    REST,
+    VOID,
+    ClassFile,
+    matched,
+    outside,
+    plain,
+    read_class_file,
+    table_of,
+)
+from zsbench.data.own_ids import own_ids
 from zsbench.data.universes import COCOSTUFF_171, CONTEXT_33, CONTEXT_59, UNIVERSES, VOC_CLASSES
 from zsbench.errors import UserError
 
@@ -49,6 +61,11 @@ def test_json_is_a_list_or_an_object(tmp_path: Path, told: object) -> None:
     assert read_class_file(file).settled() == dict(enumerate(THREE))
 
 
+@pytest.mark.parametrize("text", ['["background", "cat", "dog"]', '\n {"2": "dog", "0": "background", "1": "cat"}'])
+def test_json_in_a_text_file_is_read_as_json(tmp_path: Path, text: str) -> None:
+    assert read_class_file(wrote(tmp_path, text)).settled() == dict(enumerate(THREE))
+
+
 def test_names_may_hold_spaces_and_ids_may_leave_gaps(tmp_path: Path) -> None:
     names = read_class_file(wrote(tmp_path, "2: traffic light\n17: fire hydrant")).settled()
     assert names == {2: "traffic light", 17: "fire hydrant"}
@@ -68,22 +85,31 @@ def test_names_without_ids_and_background_are_refused(tmp_path: Path) -> None:
     assert "whether 'cat' is id 0 or id 1" in text and "--first-id 0 or --first-id 1" in text
 
 
-@pytest.mark.parametrize(("values", "first"), [({0, 1, 2}, 1), ({2}, 1)])
-def test_an_id_equal_to_the_number_of_names_settles_it(tmp_path: Path, values: set[int], first: int) -> None:
-    file = read_class_file(wrote(tmp_path, "cat\ndog"))
-    assert file.settled(values) == {first: "cat", first + 1: "dog"}
-
-
-@pytest.mark.parametrize("values", [{0, 1}, {1}, {0, 255}, set()])
-def test_other_values_do_not(tmp_path: Path, values: set[int]) -> None:
-    with pytest.raises(UserError, match="does not say whether"):
+@pytest.mark.parametrize("values", [{0, 1}, {0, 1, 2}, {2}, {0, 255}, set()])
+def test_label_values_settle_nothing(tmp_path: Path, values: set[int]) -> None:
+    """An id 2 beside two names is "dog" or "unlabelled", and nobody can say which."""
+    with pytest.raises(UserError, match="does not say whether 'cat' is id 0 or id 1, and label maps cannot tell"):
         read_class_file(wrote(tmp_path, "cat\ndog")).settled(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "settled"), [({0, 1, 2}, True), ({2}, True), ({0, 1}, False), ({1, 2, 255}, False), ({0, 255}, False)]
+)
+def test_where_the_largest_id_tells_it_does_so_unless_255_occurs(
+    tmp_path: Path, values: set[int], settled: bool
+) -> None:
+    file = read_class_file(wrote(tmp_path, "cat\ndog"))
+    if settled:
+        assert file.settled(values, largest_tells=True) == {1: "cat", 2: "dog"}
+    else:
+        with pytest.raises(UserError, match="does not say whether"):
+            file.settled(values, largest_tells=True)
 
 
 def test_void_is_no_class_where_there_are_255_names(tmp_path: Path) -> None:
     file = read_class_file(wrote(tmp_path, "\n".join(f"c{i}" for i in range(255))))
     with pytest.raises(UserError, match="does not say whether"):
-        file.settled({3, 255})
+        file.settled({3, 255}, largest_tells=True)
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -191,6 +217,40 @@ def test_a_class_of_its_own_is_never_taken_for_another() -> None:
 def test_two_names_of_one_class_are_refused() -> None:
     with pytest.raises(UserError, match="'tv' and 'monitor' both mean the class 'tvmonitor'"):
         matched(["tv", "monitor"], VOC_CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("names", "universe", "words"),
+    [
+        (["tvmonitor", "tv"], VOC_CLASSES, "'tvmonitor' and 'tv' both mean the class 'tvmonitor'"),
+        (["television", "tv monitor"], VOC_CLASSES, "'tv monitor' and 'television' both mean the class 'tvmonitor'"),
+        (["airplane", "aeroplane"], COCOSTUFF_171, "'airplane' and 'aeroplane' both mean the class 'airplane'"),
+    ],
+)
+def test_a_second_spelling_beside_the_first_is_refused(names: list[str], universe: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        matched(names, universe)
+
+
+def test_two_classes_of_one_data_set_are_no_two_spellings_in_another() -> None:
+    """COCO-Stuff has tables and dining tables: its class file says what maps of VOC are, too."""
+    assert matched(["dining table", "table"], VOC_CLASSES) == {"dining table": "diningtable"}
+    assert matched(["background", "unlabeled"], VOC_CLASSES) == {"background": "background"}
+
+
+def test_words_for_no_class_are_one_table(tmp_path: Path) -> None:
+    """Void is never the background, whoever reads the file; 'other' is a class among one's own alone."""
+    for word in VOID:
+        names = dict(enumerate(VOC_CLASSES)) | {0: word}
+        assert outside(word) and table_of(names, VOC_CLASSES)[0] == 255 == own_ids(of(names), None, "x").table[0]
+    for word in (*AREA, *REST):
+        names = dict(enumerate(VOC_CLASSES)) | {0: word}
+        assert outside(word) and table_of(names, VOC_CLASSES)[0] == 0
+        assert own_ids(of(names), None, "x").names[0] == (word if word in REST else "background")
+
+
+def of(names: dict[int, str]) -> ClassFile:
+    return ClassFile(Path("classes.txt"), names)
 
 
 @pytest.mark.parametrize("universe", UNIVERSES.values())

@@ -660,3 +660,25 @@ def _named(told: Any) -> dict[int, str]:
     """Category number -> name, however the file says it."""
     pairs = told.items() if isinstance(told, dict) else [(entry["id"], entry["name"]) for entry in told]
     return {int(number): str(name) for number, name in pairs}
+
+
+# ---- what the words of the user cannot mean
+
+
+def test_two_editions_below_one_folder_are_both_named(tmp_path: Path) -> None:
+    new, old = big(tmp_path), small(tmp_path, "v1.1", NEW_NAMES)
+    with pytest.raises(UserError, match=f"more than one data set of COCO-Stuff: {new} and {old}; name the folder"):
+        open_dataset(tmp_path)
+    assert opened(new).edition == "164k" and opened(old).edition == "10k"
+
+
+def test_a_version_that_the_files_contradict_is_one_fault(tmp_path: Path) -> None:
+    root = small(tmp_path, "v1.0", OLD_NAMES)
+    verdict = check_folder(root, hints=Hints(classes=Path("v1.1")))
+    assert len(verdict.faults) == 1 and "--classes v1.1" in verdict.faults[0] and "None" not in verdict.faults[0]
+
+
+def test_a_version_of_10k_is_no_word_for_164k(tmp_path: Path) -> None:
+    root = big(tmp_path)
+    for word in ("v1.0", "v1.1", "1.1"):
+        faults(root, f"--classes {word}: that is a version of COCO-Stuff 10k, but {root} holds the 164k", said=word)

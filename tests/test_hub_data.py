@@ -174,10 +174,54 @@ def test_one_photograph_in_train_and_val_is_found_by_its_name(tmp_path: Path) ->
     text = {"file_name": datasets.Value("string")}
     train = rows(0, ids(1), ids(2), file_name=["a.jpg", "b.jpg"])
     both = parts_of(text, train=train, val=rows(1, ids(2), file_name=["b.jpg"]))
-    _, faults = survey(saved(both, tmp_path / "both"), Hints())
-    assert len(faults) == 1 and "train-000001 is val-000000" in faults[0]
+    with pytest.raises(UserError, match=r"train and val share 1 images, byte for byte \(train-000001 is val-000000\)"):
+        open_dataset(saved(both, tmp_path / "both"))
     chance = parts_of(text, train=train, val=rows(7, ids(2), file_name=["b.jpg"]))
-    assert opened(saved(chance, tmp_path / "chance")).keys("val") == ("val-000000",)
+    assert open_dataset(saved(chance, tmp_path / "chance")).keys("val") == ("val-000000",)
+
+
+@pytest.mark.parametrize("store", [saved, as_parquet])
+def test_one_photograph_in_train_and_val_is_found_under_any_name(tmp_path: Path, store: Callable[..., Path]) -> None:
+    both = parts_of(train=rows(0, ids(1), ids(2), ids(1)), val=rows(2, ids(2), ids(1)))
+    with pytest.raises(UserError, match=r"byte for byte \(train-000002 is val-000000\)"):
+        open_dataset(store(both, tmp_path / "both"))
+
+
+def test_photographs_in_files_beside_the_table_are_compared_too(tmp_path: Path) -> None:
+    folder = tmp_path / "table"
+    folder.mkdir()
+    (folder / "classes.txt").write_text("0: background\n1: cat\n2: dog\n")
+    for part, name, seed in (("train", "b", 1), ("val", "c", 1)):
+        (folder / f"{name}.png").write_bytes(png(photo(seed)))
+        cells = {"image": [{"bytes": None, "path": f"{name}.png"}], "mask": [{"bytes": png(ids(1), "L"), "path": None}]}
+        pq.write_table(pa.table(cells), folder / f"{part}.parquet")
+    with pytest.raises(UserError, match=r"byte for byte \(train-000000 is val-000000\)"):
+        open_dataset(folder)
+    (folder / "c.png").write_bytes(png(photo(2)))
+    open_dataset(folder)
+
+
+def test_cells_without_a_photograph_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    none = {"image": [{"bytes": None, "path": "x.png"}], "mask": [{"bytes": png(ids(1), "L"), "path": None}]}
+    folder = tmp_path / "table"
+    folder.mkdir()
+    (folder / "classes.txt").write_text("0: background\n1: cat\n2: dog\n")
+    for part in ("train", "val"):
+        pq.write_table(pa.table(none), folder / f"{part}.parquet")
+    dataset = open_dataset(folder)
+    with pytest.raises(UserError, match=r"train, row 0: photograph: cannot be read"):
+        dataset.image("train-000000")
+
+
+@pytest.mark.parametrize("store", [saved, as_parquet])
+def test_the_fingerprint_is_of_contents_and_not_of_places(tmp_path: Path, store: Callable[..., Path]) -> None:
+    prints = [open_dataset(store(usual(), tmp_path / name)).origin.fingerprint for name in ("here", "there")]
+    changed = usual()
+    mask = ids(0, 2).copy()
+    mask[3, 3] = 1
+    changed["train"] = parts_of(train=rows(0, ids(0, 1), mask, ids(1, 2, 255)))["train"]
+    prints.append(open_dataset(store(changed, tmp_path / "changed")).origin.fingerprint)
+    assert prints[0] == prints[1] != prints[2]
 
 
 def test_it_pickles_keeps_its_fingerprint_and_changes_it_with_what_decides(tmp_path: Path) -> None:

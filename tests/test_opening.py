@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
+from scipy.io import savemat
 
 from zsbench.cli import main
+from zsbench.data.contents import sealed
+from zsbench.data.guard import GuardError, locked
 from zsbench.data.opening import READERS, open_dataset, refuse_other, survey
 from zsbench.data.reader import Hints
 from zsbench.data.voc import VocDataset
@@ -69,3 +77,113 @@ def test_splits_of_two_data_sets_are_told_apart_by_name(dataset: VocDataset) -> 
         refuse_other(dataset, {"voc2012": ["voc5", "voc_k2"], "context59": ["context4"]})
     with pytest.raises(UserError, match="serves splits of voc2012; a split asked for needs context59"):
         refuse_other(dataset, ["context59"])
+
+
+# What label maps hold
+
+
+def picture(file: Path, array: np.ndarray, mode: str | None = None) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array, mode)
+    if mode == "P":
+        image.putpalette(list(range(256)) * 3)
+    image.save(file)
+
+
+KEYS = {"train": "2007_000001", "val": "2007_000002"}
+
+
+def filled(root: Path, photos: str, lists: str, mask: Callable[[str, np.ndarray], None]) -> None:
+    for number, (part, key) in enumerate(KEYS.items()):
+        shot = np.random.default_rng(number).integers(0, 256, (4, 5, 3), np.uint8)
+        picture(root / photos.format(part=part) / f"{key}.jpg", shot)
+        mask(key, np.full((4, 5), number + 1, np.uint8))
+        if lists:
+            (root / lists).mkdir(parents=True, exist_ok=True)
+            (root / lists / f"{part}.txt").write_text(f"{key}\n")
+
+
+def voc(root: Path) -> Path:
+    place = root / "SegmentationClass"
+    filled(root, "JPEGImages", "ImageSets/Segmentation", lambda key, ids: picture(place / f"{key}.png", ids, "P"))
+    return place / f"{KEYS['train']}.png"
+
+
+def context(root: Path) -> Path:
+    place = root / "trainval"
+    place.mkdir(parents=True)
+    filled(
+        root, "JPEGImages", "ImageSets/SegmentationContext",
+        lambda key, ids: savemat(place / f"{key}.mat", {"LabelMap": ids.astype(np.uint16)}),
+    )  # fmt: skip
+    return place / f"{KEYS['train']}.mat"
+
+
+def cocostuff(root: Path) -> Path:
+    place = root / "annotations"
+    parts = {key: f"{part}2017" for part, key in KEYS.items()}
+    filled(root, "images/{part}2017", "", lambda key, ids: picture(place / parts[key] / f"{key}.png", ids))
+    return place / "train2017" / f"{KEYS['train']}.png"
+
+
+def own(root: Path) -> Path:
+    parts = {key: part for part, key in KEYS.items()}
+    filled(root, "images/{part}", "", lambda key, ids: picture(root / "masks" / parts[key] / f"{key}.png", ids))
+    (root / "classes.txt").write_text("0: background\n1: cat\n2: dog\n")
+    return root / "masks/train" / f"{KEYS['train']}.png"
+
+
+def change_a_pixel(file: Path) -> None:
+    if file.suffix == ".mat":
+        ids = np.full((4, 5), 1, np.uint16)
+        ids[2, 2] = 2
+        savemat(file, {"LabelMap": ids})
+        return
+    with Image.open(file) as image:
+        image.putpixel((2, 2), 2)
+        image.save(file)
+
+
+@pytest.mark.parametrize("make", [voc, context, cocostuff, own])
+def test_one_pixel_of_a_label_map_makes_other_data_and_a_copy_elsewhere_does_not(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    mask = make(tmp_path / "data")
+    before = open_dataset(tmp_path / "data")
+    shutil.copytree(tmp_path / "data", tmp_path / "else/data")
+    assert open_dataset(tmp_path / "else/data").origin == before.origin
+    change_a_pixel(mask)
+    after = open_dataset(tmp_path / "data")
+    assert after.origin.fingerprint != before.origin.fingerprint and len(after.origin.fingerprint) == 12
+    assert replace(after.origin, fingerprint="") == replace(before.origin, fingerprint="")
+
+
+def test_which_image_a_label_map_is_of_counts(tmp_path: Path) -> None:
+    mask = cocostuff(tmp_path)
+    before = open_dataset(tmp_path).origin.fingerprint
+    other = tmp_path / f"annotations/val2017/{KEYS['val']}.png"
+    one, two = mask.read_bytes(), other.read_bytes()
+    mask.write_bytes(two)
+    other.write_bytes(one)
+    assert open_dataset(tmp_path).origin.fingerprint != before
+
+
+def test_drawn_scenes_keep_their_fingerprint(dataset: VocDataset, scenes: Path) -> None:
+    assert sealed(dataset) is dataset and open_dataset(scenes).origin == dataset.origin
+
+
+def test_label_maps_are_read_while_methods_are_locked_out(tmp_path: Path) -> None:
+    mask = own(tmp_path)
+    data, _ = survey(tmp_path)
+    with locked(tmp_path):
+        assert sealed(data).origin.fingerprint != data.origin.fingerprint
+        with pytest.raises(GuardError):
+            mask.read_bytes()
+
+
+def test_a_label_map_that_went_away_is_named(tmp_path: Path) -> None:
+    mask = own(tmp_path)
+    data, _ = survey(tmp_path)
+    mask.unlink()
+    with pytest.raises(UserError, match=f"{mask}: cannot be read"):
+        sealed(data)

@@ -134,6 +134,19 @@ def test_an_array_whose_header_promises_terabytes(tmp_path: Path) -> None:
         read_names(tmp_path / "a.npy")
 
 
+HEADERS = (
+    b"{'descr': '<i8', 'fortran_order': False, 'shape': (4,)",
+    b"{1: 2, 'a': 3}",
+    b"{{}: 1}",
+    b"{'descr': [['a']], 'fortran_order': False, 'shape': (4,)}",
+    b"'''x",
+)
+
+
+def npy(head: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head + bytes(32)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -147,6 +160,7 @@ def test_an_array_whose_header_promises_terabytes(tmp_path: Path) -> None:
         ("a.txt", b"x" * 5000, "is no image name"),
         ("a.xlsx", b"", "no list of images; expected .txt"),
         ("a.npy", b"", "not a plain array"),
+        *(("a.npy", npy(head), "not a plain array") for head in HEADERS),
     ],
 )
 def test_what_is_no_list_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -156,9 +170,22 @@ def test_what_is_no_list_is_named(tmp_path: Path, name: str, content: bytes, sai
     assert str(tmp_path / name) in str(error.value)
 
 
-def test_an_empty_list_is_told_not_refused(tmp_path: Path) -> None:
-    result = run(save(tmp_path / "train.txt", []), save(tmp_path / "val.txt", NAMES))
-    assert result.exit_code == 0 and "train: the list is empty" in result.output
+@pytest.mark.parametrize("limit", [(), ("--fail-over", "0")])
+def test_an_empty_list_is_no_clean_one(tmp_path: Path, limit: tuple[str, ...]) -> None:
+    empty, val = save(tmp_path / "empty_train.txt", []), save(tmp_path / "val.txt", NAMES)
+    for lists in ((empty, val), (val, empty)):
+        result = run(*lists, *limit)
+        assert result.exit_code == 1 and "empty_train: the list is empty, and nothing was compared" in result.output
+        assert "The list empty_train is empty: incomplete, exit 1" in result.output
+        assert "disjoint" not in result.output and "No training list meets" not in result.output
+        assert json.loads(run(*lists, *limit, "--json").stdout)["exit"] == 1
+
+
+def test_an_overlap_is_told_before_an_empty_list(tmp_path: Path) -> None:
+    lists = [save(tmp_path / "train.txt", NAMES), save(tmp_path / "val.txt", NAMES), save(tmp_path / "test.txt", [])]
+    result = run(*lists, "--fail-over", "0")
+    assert result.exit_code == 3 and "1 of 1 pair of a training and a test list meets." in result.output
+    assert "The list test is empty: incomplete, exit 3" in result.output
 
 
 def test_names_with_spaces_stay_whole(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -95,6 +96,28 @@ def test_captions_of_test_images_by_the_same_file_are_refused(
         refuse_captioned(captions, dataset)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_captions_of_copies_of_test_images_are_refused(
+    tmp_path: Path, scenes: Path, dataset: VocDataset, suffix: str
+) -> None:
+    """A copy in another folder, also one saved anew without loss, among unlike pictures of the same names."""
+    val = dataset.keys("val")
+    for number, key in enumerate(val[:6]):
+        if number < 2:
+            with Image.open(scenes / f"JPEGImages/{key}.jpg") as image:
+                image.save(tmp_path / f"{key}.png")
+            if suffix == "jpg":
+                (tmp_path / f"{key}.png").unlink()
+                shutil.copy(scenes / f"JPEGImages/{key}.jpg", tmp_path)
+        else:
+            save_picture(tmp_path / f"{key}.{suffix}", number)
+    (tmp_path / "mine.tsv").write_text("".join(f"{key}.{suffix}\ta caption\n" for key in val[:6]))
+    captions = open_captions(str(tmp_path / "mine.tsv"), images=tmp_path)
+    assert captioned(captions, dataset) == tuple(val[:2])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"mine\.tsv has captions of 2 images of the val list"):
+        refuse_captioned(captions, dataset)
+
+
 def test_equal_numbers_of_other_files_are_no_test_images(tmp_path: Path, dataset: VocDataset) -> None:
     for key in dataset.keys("val")[:4]:
         Image.new("RGB", (64, 64), (int(key) % 255, 3, 9)).save(tmp_path / f"{key}.jpg")
@@ -113,6 +136,16 @@ def coco_like(dataset: VocDataset, keys: tuple[str, ...], folder: Path, seed: in
 def save_picture(file: Path, seed: int) -> None:
     coarse = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((160, 120), Image.Resampling.BICUBIC).save(file)
+
+
+def test_a_copy_among_chance_names_is_found_all_the_same(tmp_path: Path, dataset: VocDataset) -> None:
+    keys = tuple(f"{number:012}" for number in range(1, 7))
+    coco = coco_like(dataset, keys, tmp_path / "coco", 0)
+    for number, key in enumerate(keys):
+        save_picture(tmp_path / f"{key}.jpg", 0 if number == 0 else 100 + number)
+    (tmp_path / "mine.tsv").write_text("".join(f"{key}.jpg\ta caption\n" for key in keys))
+    captions = open_captions(str(tmp_path / "mine.tsv"), images=tmp_path)
+    assert captioned(captions, coco) == keys[:1]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("seed", "refused"), [(0, True), (60, False)])

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from zsbench.cli import main
+from zsbench.data.check import check_folder
 from zsbench.data.class_file import ClassFile
 from zsbench.data.dataset import IGNORED
 from zsbench.data.guard import GuardError, locked
@@ -146,11 +147,11 @@ def test_it_is_found_by_its_layout_pickles_and_keeps_its_fingerprint(folder: Pat
     dataset = open_dataset(folder, ["own"])
     again = pickle.loads(pickle.dumps(dataset))
     assert np.array_equal(again.labels("a"), dataset.labels("a"))
-    assert again.origin.fingerprint == open_own(folder).origin.fingerprint
+    assert again.origin.fingerprint == open_dataset(folder).origin.fingerprint
 
 
 def test_the_fingerprint_changes_with_classes_ids_lists_and_label_maps(folder: Path) -> None:
-    seen = {open_own(folder).origin.fingerprint}
+    seen = {open_dataset(folder).origin.fingerprint}
     text = (folder / "classes.txt").read_text()
     for change in (
         lambda: (
@@ -164,8 +165,36 @@ def test_the_fingerprint_changes_with_classes_ids_lists_and_label_maps(folder: P
         lambda: [(folder / kind / "train/b.png").unlink() for kind in ("images", "masks")],
     ):
         change()
-        seen.add(survey(folder, Hints())[0].origin.fingerprint)
+        seen.add(open_dataset(folder).origin.fingerprint)
     assert len(seen) == 5
+
+
+def test_photographs_of_the_test_list_are_found_in_the_training_list_under_other_names(folder: Path) -> None:
+    open_dataset(folder)
+    (folder / "images/train/a.jpg").write_bytes((folder / "images/val/d.jpg").read_bytes())
+    with pytest.raises(UserError, match=r"train and val share 1 images, byte for byte \(a is d\)"):
+        open_dataset(folder)
+    assert [fault for fault in check_folder(folder).faults if "byte for byte (a is d)" in fault]
+    save(photo(99), folder / "images/train/a.jpg")
+    open_dataset(folder)
+
+
+def test_a_link_to_nowhere_is_a_fault_among_others(folder: Path) -> None:
+    for file in (folder / "images/train/a.jpg", folder / "images/val/d.jpg"):
+        file.unlink()
+        file.symlink_to(folder / "nowhere.jpg")
+    faults = check_folder(folder).faults
+    assert all(any(name in fault for fault in faults) for name in ("a.jpg", "d.jpg"))
+    assert not any("byte for byte" in fault for fault in faults)
+
+
+def test_a_photograph_of_coco_is_one_under_both_of_its_names(folder: Path) -> None:
+    names = {"train/a": "train/COCO_train2014_000000000042", "val/d": "val/000000000042"}
+    for old, new in names.items():
+        (folder / f"images/{old}.jpg").rename(folder / f"images/{new}.jpg")
+        (folder / f"masks/{old}.png").rename(folder / f"masks/{new}.png")
+    with pytest.raises(UserError, match=r"1 images \(COCO_train2014_000000000042 is 000000000042\): .* rename them"):
+        open_dataset(folder)
 
 
 def test_methods_cannot_open_the_files(folder: Path) -> None:
@@ -183,8 +212,8 @@ def test_a_key_is_never_a_path(folder: Path, key: str) -> None:
 # What ids mean
 
 
-def of(names: dict[int, str], is_open: bool = False, first_id: int | None = None, *masks: np.ndarray) -> OwnIds:
-    return own_ids(ClassFile(Path("classes.txt"), names, is_open), first_id, masks, "classes.txt")
+def of(names: dict[int, str], is_open: bool = False, first_id: int | None = None) -> OwnIds:
+    return own_ids(ClassFile(Path("classes.txt"), names, is_open), first_id, "classes.txt")
 
 
 def test_unlabelled_is_background_and_void_is_no_class() -> None:
@@ -199,14 +228,25 @@ def test_background_goes_before_unlabelled() -> None:
     assert ids.positions(np.array([[0, 1, 2]], np.uint8), "m").tolist() == [[255, 0, 1]]
 
 
-def test_names_alone_are_settled_by_a_label_map_or_by_the_user_and_otherwise_refused() -> None:
+def test_names_alone_are_settled_by_the_user_and_otherwise_refused() -> None:
     names = {0: "cat", 1: "dog"}
-    for ids in (of(names, True, None, stripes(0, 1), stripes(1, 2)), of(names, True, 1)):
-        assert ids.names == ("background", "cat", "dog") and "count from 1" in ids.notes[0]
-        assert ids.positions(np.array([[0, 1, 2]], np.uint8), "m").tolist() == [[0, 1, 2]]
+    ids = of(names, True, 1)
+    assert ids.names == ("background", "cat", "dog") and "count from 1" in ids.notes[0]
+    assert ids.positions(np.array([[0, 1, 2]], np.uint8), "m").tolist() == [[0, 1, 2]]
     assert of(names, True, 0).names == ("cat", "dog")
     with pytest.raises(UserError, match="say --first-id 0 or --first-id 1"):
-        of(names, True, None, stripes(0, 1), stripes(IGNORED))
+        of(names, True)
+
+
+def test_a_stray_id_as_large_as_the_number_of_names_shifts_nothing(folder: Path) -> None:
+    """Ids 0 to 3 beside three names: 3 is as well "unlabelled" as it is the last fruit."""
+    write(folder / "classes.txt", "apple\npear\nfig\n")
+    write(folder / "unseen.txt", "fig\n")
+    for file in (folder / "masks").rglob("*.png"):
+        save(stripes(0, 1, 2, 3), file, "L")
+    with pytest.raises(UserError, match="does not say whether 'apple' is id 0 or id 1"):
+        open_own(folder)
+    assert survey(folder, Hints(first_id=1))[0].classes == ("background", "apple", "pear", "fig")
 
 
 def test_all_classes_of_a_known_data_set_make_its_splits_run() -> None:

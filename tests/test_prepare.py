@@ -219,7 +219,7 @@ def test_context_lists_come_from_given_files_then_the_detail_api_then_voc_itself
     mine = given / "context_val_1.txt"
     mine.write_text("2009_000003\n")
     told = go(out, *both, mine)
-    assert "list of 1 images" in told and (lists / "val.txt").read_text() == "2009_000003\n"
+    assert "list of 1 image\n" in told and (lists / "val.txt").read_text() == "2009_000003\n"
     fresh = tmp_path / "fresh"
     go(fresh, *both, swapped, mine)
     lists = fresh / "VOCdevkit/VOC2010/ImageSets/SegmentationContext"
@@ -275,6 +275,7 @@ def test_two_versions_never_mix(given: Path, tmp_path: Path) -> None:
     go(out, old)
     sentence = refused(out, new)
     assert "holds 3 files of another archive" in sentence and "give another --out" in sentence
+    assert f"or remove {out / 'coco_stuff10k/annotations'} first." in sentence, "photographs are the same: they stay"
 
 
 def test_an_archive_is_known_by_what_it_holds(given: Path, tmp_path: Path) -> None:
@@ -435,6 +436,53 @@ def test_what_was_changed_is_written_again(given: Path, tmp_path: Path) -> None:
     shutil.rmtree(out / FOLDER)
     file.write_bytes(file.read_bytes()[::-1])
     assert "written 1 file (" in go(out, given / "train2017.zip") and unpacked(out) == before
+
+
+@pytest.mark.parametrize("name", ["train2017.zip", "benchmark.tgz", "VOCtrainval_11-May-2012.tar"])
+def test_other_contents_of_the_same_size_are_written_again(given: Path, tmp_path: Path, name: str) -> None:
+    """Whatever the journal says: contents are compared, and the lines say with what."""
+    out = tmp_path / "out"
+    go(out, given / name)
+    before = unpacked(out)
+    file = out / min(path for path in before if path.endswith((".jpg", ".mat")))
+    file.write_bytes(file.read_bytes()[::-1])
+    told = go(out, given / name)
+    assert "written 1 file (" in told and unpacked(out) == before
+    assert f"already there (checksums as {'in the archive' if name.endswith('.zip') else 'when unpacked'})" in told
+
+
+def test_a_changed_list_wins_and_so_does_the_first_when_it_comes_again(given: Path, tmp_path: Path) -> None:
+    """Two lists of one size, and one that differs only far from both ends."""
+    out, list_ = tmp_path / "out", tmp_path / "out/VOCdevkit/VOC2010/ImageSets/SegmentationContext/val.txt"
+    (given / "a").mkdir()
+    first, second = given / "val_a.txt", given / "a/val_b.txt"
+    names = [f"2009_{i:06d}\n" for i in range(20_000)]
+    first.write_text("".join(names))
+    second.write_text("".join([*names[:9_999], "2008_999999\n", *names[10_000:]]))
+    assert first.stat().st_size == second.stat().st_size
+    for file in (first, second, first, first, second):
+        told = go(out, file)
+        assert list_.read_bytes() == file.read_bytes(), file
+    assert "already there (the same contents)" in go(out, second)
+    first.write_bytes(second.read_bytes().replace(b"2008_999999", b"2008_999998"))  # the same path, edited
+    told = go(out, first)
+    assert "written 1 file" in told and list_.read_bytes() == first.read_bytes()
+
+
+def test_what_another_archive_wrote_over_is_no_longer_in_the_journal(given: Path, tmp_path: Path) -> None:
+    """The label list of Context's archive, and a class file in its place: the last one given lies there."""
+    out = tmp_path / "out"
+    place = out / "VOCdevkit/VOC2010/labels.txt"
+    go(out, given / "trainval.tar.gz")
+    mine = given / "mine.txt"
+    mine.write_bytes(CONTEXT["labels.txt"].replace(b"thing3\n", b"ding33\n"))
+    assert mine.stat().st_size == len(CONTEXT["labels.txt"])
+    go(out, mine)
+    assert place.read_bytes() == mine.read_bytes()
+    journals = "".join(file.read_text() for file in (out / FOLDER).iterdir())
+    assert journals.count("labels.txt") == 1 and journals.count(".mat") == 2
+    go(out, given / "trainval.tar.gz")
+    assert place.read_bytes() == CONTEXT["labels.txt"]
 
 
 # ---- damaged

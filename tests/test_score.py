@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from reports.page import write_report
 from reports.read import Run as Read
 from reports.read import read_runs
 from reports.shape import RECORD, faults
+from reports.tables import run_row
 from zsbench import runner
 from zsbench.account import falls_short
 from zsbench.bootstrap import bootstrap
@@ -38,7 +40,7 @@ from zsbench.run import Plan
 from zsbench.runner import Outcome
 from zsbench.split import Split, load_split
 from zsbench.submission import Counted, Handed, count, places, take
-from zsbench.submission_record import NOT_DECLARED, Declared, Scored, Told, score
+from zsbench.submission_record import NOT_DECLARED, Declared, Scored, Told, _key, score
 from zsbench.submitted_counts import SubmittedCounts
 from zsbench.submitted_ids import candidates
 
@@ -342,6 +344,41 @@ def test_an_export_is_recognised_by_its_folders(exported: dict[tuple[str, str], 
         places(both["all"], run / "absent")
 
 
+@pytest.mark.parametrize("below", ["unseen", "all"])
+@pytest.mark.parametrize("name", ["i0.png", "i0.npy"])
+def test_maps_beside_a_folder_of_maps_are_refused(tmp_path: Path, below: str, name: str) -> None:
+    """Which of the two would be scored is nobody's guess."""
+    write(tmp_path / "maps" / below, random_maps(0), IDS)
+    (tmp_path / "maps" / name).touch()
+    with pytest.raises(UserError, match=rf"has label maps of its own \({name}\) and {below}/ beside them"):
+        places(tmp_path / "maps")
+    assert places(tmp_path / "maps" / below) == {"all": tmp_path / "maps" / below}
+
+
+def test_an_export_of_another_split_is_refused(
+    exported: dict[tuple[str, str], Outcome], few: VocDataset, tmp_path: Path
+) -> None:
+    other = exported["colours", "voc_k2"].folder / FOLDER
+    with pytest.raises(
+        UserError, match=r"label maps of voc_k2, as predictions\.json says; the best of its names is no"
+    ):
+        handed_in(other / "all", few)
+    with pytest.raises(UserError, match="the best of its unseen names is no answer for voc5"):
+        handed_in(other / "unseen", few, scope="unseen")
+    own = exported["colours", "voc5"].folder / FOLDER
+    twin = replace(VOC5, name="twin", seen=VOC5.seen[::-1])  # the same names, the maps over all of them answer it
+    assert twin.fingerprint != VOC5.fingerprint
+    assert len(handed_in(own / "all", few, twin).keys) == 20
+    with pytest.raises(UserError, match="label maps of voc5"):
+        handed_in(own, few, twin)
+    broken = tmp_path / "export"
+    shutil.copytree(own, broken)
+    for text in ("{", "[]", '{"split": "voc5"}', '{"split": "voc5", "split_fingerprint": "", "classes": 3}'):
+        (broken / "predictions.json").write_text(text)
+        with pytest.raises(UserError, match=r"predictions\.json: cannot be read; a run's export says there"):
+            handed_in(broken, few)
+
+
 # What ids mean
 
 
@@ -357,14 +394,15 @@ def test_without_a_class_file_nothing_is_guessed(tmp_path: Path) -> None:
         handed_in(write(tmp_path / "maps", maps), Painted(maps))
 
 
-def test_names_without_ids_need_a_word_or_a_telling_value(tmp_path: Path) -> None:
+def test_names_without_ids_need_a_word(tmp_path: Path) -> None:
     names = "\n".join(VOC_CLASSES[1:])
     zero = {key: ids % 20 for key, ids in random_maps(0).items()}
     with pytest.raises(UserError, match="--first-id 0 or --first-id 1"):
         ids_of(tmp_path, names, zero)
     shifted = {key: ids + 1 for key, ids in zero.items()}
-    for handed in (ids_of(tmp_path, names, shifted), ids_of(tmp_path, names, zero, first_id=1)):
-        assert handed.names == dict(enumerate(VOC_CLASSES[1:], 1))
+    with pytest.raises(UserError, match="--first-id 0 or --first-id 1"):
+        ids_of(tmp_path, names, shifted)  # 20 may be "unlabelled" too
+    assert ids_of(tmp_path, names, zero, first_id=1).names == dict(enumerate(VOC_CLASSES[1:], 1))
     assert ids_of(tmp_path, names, zero, first_id=0).names == dict(enumerate(VOC_CLASSES[1:]))
     assert ids_of(tmp_path, "background\n" + names, zero).names == IDS
 
@@ -431,6 +469,50 @@ def test_context_in_either_order_scores_the_same(tmp_path: Path) -> None:
     assert score(swapped, TOLD, tmp_path / "runs", "").record["scores"]["all"]["miou"] < 0.1
     with pytest.raises(UserError, match="an order of PASCAL Context's classes; voc5 is of voc2012"):
         handed_in(tmp_path / "voc-first", Painted(random_maps(0)), VOC5, classes=Path("voc-first"), partial=True)
+
+
+@pytest.mark.parametrize(("values", "settled"), [((3, 59), True), ((3, 58), False), ((3, 59, 255), False)])
+def test_59_names_of_context_are_settled_as_its_own_reader_does(
+    tmp_path: Path, values: tuple[int, ...], settled: bool
+) -> None:
+    split = load_split("context4")
+    maps = {"i0": np.full((2, 3), values[0], np.uint8), "i1": np.resize(np.array(values, np.uint8), (2, 3))}
+    folder = write(tmp_path / "maps", maps)
+    (folder / "classes.txt").write_text("\n".join(CONTEXT_59))
+    data = Painted({k: ids % 60 for k, ids in maps.items()}, ("background", *CONTEXT_59), ("context60",))
+    if settled:
+        assert candidates(handed_in(folder, data, split, first_id=1).names, split, data.classes)
+        assert handed_in(folder, data, split).names == dict(enumerate(CONTEXT_59, 1))
+    else:
+        with pytest.raises(UserError, match="does not say whether 'aeroplane' is id 0 or id 1"):
+            handed_in(folder, data, split)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.txt", json.dumps(list(VOC_CLASSES))),
+        ("classes.txt", json.dumps(IDS)),
+        ("classes.json", json.dumps(list(VOC_CLASSES))),
+        ("classes.json", json.dumps(IDS)),
+    ],
+)
+def test_a_class_file_beside_the_maps_may_be_json(tmp_path: Path, name: str, text: str) -> None:
+    maps = random_maps(0)
+    folder = write(tmp_path / "maps", maps)
+    (folder / name).write_text(text)
+    handed = handed_in(folder, Painted(maps))
+    assert handed.names == IDS and handed.files["all"].others == []
+    (folder / "classes.json").write_text(json.dumps(IDS | {0: "dog", 12: "background"}))
+    (folder / "classes.txt").write_text(json.dumps(IDS))
+    with pytest.raises(UserError, match="differ; ids of both scopes mean the same"):
+        handed_in(folder, Painted(maps))
+
+
+def test_one_class_under_two_spellings_is_refused(tmp_path: Path) -> None:
+    lines = [f"{i}: {name}" for i, name in (IDS | {21: "tv"}).items()]
+    with pytest.raises(UserError, match="'tvmonitor' and 'tv' both mean the class 'tvmonitor'"):
+        ids_of(tmp_path, "\n".join(lines), random_maps(0))
 
 
 def numbered(order: Sequence[str]) -> dict[str, int]:
@@ -568,6 +650,10 @@ def test_what_was_not_declared_says_so(tmp_path: Path) -> None:
     assert {
         supervision[name] for name in ("masks", "layout", "unlabelled", "backbone", "tuned_on", "unseen_names")
     } == {NOT_DECLARED}
+    assert supervision["vectors"]["leaks"] is None
+    row = run_row(Read(done.folder, "here", done.record))
+    assert row["vectors"] == NOT_DECLARED and row["vectors_leak"] is None, "unknown, which is not no"
+    assert not list(faults(done.record, RECORD))
     marks = dict(zip(COLUMNS, ledger(group(done)), strict=True))
     by = marks.pop("Declared by")
     assert by.words == "the submitter" and by.state == "warned" and by.more == "not checked"
@@ -631,6 +717,60 @@ def test_the_same_submission_is_shown_and_another_has_another_key(tmp_path: Path
     assert len({first.key, *(other.key for other in others)}) == 5
 
 
+KEYED: dict[str, dict[str, Any]] = {
+    "predictions": {"counted": {"sha256": "another"}},
+    "class map": {"handed": {"names": IDS | {300: "nothing of this split"}}},
+    "split": {"handed": {"split": replace(VOC5, seen=VOC5.seen[::-1])}},
+    "data": {"data": {"origin": Origin("drawn", "Painted by hand", "1" * 12)}},
+    "scopes": {"handed": {"files": {}}},
+    "partial": {"data": {"maps": random_maps(0, 8)}},
+    "name": {"told": {"name": "Another"}},
+    "paper": {"told": {"paper": "Another"}},
+    "url": {"told": {"url": "https://example.org"}},
+    **{f"ledger: {field}": {"declared": {field: "none"}} for field in Declared.__dataclass_fields__},
+}
+
+
+@pytest.mark.parametrize("changed", KEYED)
+def test_each_ingredient_changed_alone_changes_the_key(tmp_path: Path, changed: str) -> None:
+    data, told = Painted(random_maps(0)), Told("My method", Declared())
+    handed = handed_in(write(tmp_path / "maps", random_maps(1), IDS), data)
+    counted = count(handed)
+    change = KEYED[changed]
+    assert handed.split == VOC5
+    other = replace(handed, dataset=replace(data, **change.get("data", {})), **change.get("handed", {}))
+    declared = replace(told.declared, **change.get("declared", {}))
+    other_told = replace(told, declared=declared, **change.get("told", {}))
+    key = _key(handed, told, counted)
+    assert key == _key(replace(handed), replace(told), replace(counted))
+    assert key != _key(other, other_told, replace(counted, **change.get("counted", {})))
+
+
+def test_content_and_scope_are_part_of_what_the_key_hashes(tmp_path: Path) -> None:
+    data = Painted(random_maps(0))
+    maps = random_maps(1)
+    one = write(tmp_path / "one", maps, IDS)
+    changed = write(tmp_path / "two", maps | {"i3": np.where(maps["i3"] == 3, 4, maps["i3"])}, IDS)
+    sums = [
+        count(handed_in(one, data)),
+        count(handed_in(one, data, scope="unseen")),
+        count(handed_in(one, data, unseen=one)),
+        count(handed_in(changed, data)),
+    ]
+    assert len({counted.sha256 for counted in sums}) == 4
+
+
+def test_what_was_said_instead_is_listed_by_pixels_then_name(tmp_path: Path) -> None:
+    """Ties do not follow the order of images or ids."""
+    truth = np.full((2, 6), 1, np.uint8)
+    said = np.array([[30, 30, 31, 31, 32, 32], [33, 33, 33, 1, 1, 1]])
+    names = IDS | {30: "zebra", 31: "lamp", 32: "apple", 33: "mouse"}
+    folder = write(tmp_path / "maps", {"i0": said}, names)
+    record = score(handed_in(folder, Painted({"i0": truth})), TOLD, tmp_path, "").record
+    found = record["submission"]["beside"]["all"]["as"]
+    assert list(found.items()) == [("mouse", 3), ("apple", 2), ("lamp", 2), ("zebra", 2)]
+
+
 @pytest.mark.parametrize(
     ("name", "slug"),
     [
@@ -666,7 +806,7 @@ def test_the_report_shows_submissions_beside_runs(
     assert made.runs == 3 and not made.left_out
     assert "<script>alert" not in page and "<img src=x" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and page.count("the submitter") >= 2
-    rows = made.runs_csv.read_text().splitlines()
+    rows = made.tables["runs.csv"].read_text().splitlines()
     assert len(rows) == 4 and not any(cell.startswith("=") for row in rows for cell in row.split(","))
 
 

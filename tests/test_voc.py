@@ -423,7 +423,7 @@ def test_verdict_as_text(voc: Path) -> None:
     row = next(line for line in text.splitlines() if line.startswith("bird"))
     assert row.split() == ["bird", "1", "16.67%", "█" * 16, "1", "25.00%", "█" * 16]
     make_alien(voc / "SegmentationClass/b1.png")
-    assert "verdict  1 faults" in render(check_folder(voc)) and "fault    " in render(check_folder(voc))
+    assert "verdict  1 fault:" in render(check_folder(voc)) and "fault    " in render(check_folder(voc))
     assert "and 1 more" in render(check_folder(voc), show=0)
 
 

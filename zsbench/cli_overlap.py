@@ -1,6 +1,7 @@
 """`zsbench data overlap`: images that lists, folders and data sets share, by name and by looks.
 
-Exit codes: 0 complete and under the limit, 1 a photograph could not be looked at, 2 wrong usage, 3 over the limit.
+Exit codes: 0 complete and under the limit, 1 a list is empty or a photograph could not be looked at, 2 wrong
+usage, 3 over the limit.
 """
 
 from __future__ import annotations

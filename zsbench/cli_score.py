@@ -23,7 +23,7 @@ DECLARED = (
 @click.option(
     "--classes",
     type=FILE,
-    help="File that says which id is which class, lines such as '0: background'.  [default: classes.txt in PREDICTIONS]",
+    help="File that says which id is which class, lines such as '0: background'.  [default: classes.txt or .json in PREDICTIONS]",
 )
 @click.option("--first-id", type=click.IntRange(0, 1), help="Where ids count from, if the class file leaves that open.")
 @click.option(

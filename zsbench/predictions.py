@@ -15,7 +15,7 @@ Files of others are untrusted: no pickle is opened, no colour is taken for an id
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,9 +25,10 @@ from urllib.parse import quote
 import numpy as np
 
 from zsbench.atomic import replacing, write_json, write_text
+from zsbench.data.class_file import CLASS_FILES
 from zsbench.data.dataset import IGNORED
 from zsbench.data.lists import examples
-from zsbench.data.pixels import MAX_PIXELS, read_mask
+from zsbench.data.pixels import BROKEN_ARRAY, MAX_PIXELS, read_mask
 from zsbench.data.scenes import voc_palette
 from zsbench.deciding import Decided
 from zsbench.errors import UserError
@@ -114,7 +115,7 @@ def _read_array(path: Path) -> np.ndarray:
             )
     try:
         ids = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError, OverflowError) as fault:
+    except BROKEN_ARRAY as fault:
         if "objects" in str(fault):
             raise UserError(f"{path}: holds Python objects, which can carry code; save whole numbers") from None
         raise UserError(f"{path}: not a whole .npy file ({fault})") from None
@@ -152,7 +153,7 @@ def find_maps(folder: Path, keys: Sequence[str]) -> Files:
         for suffix in SUFFIXES
         if f"{stem}{suffix}" in there
     }
-    used = {path.name for path in found.values()} | {CLASSES, ABOUT, *SHOWN}
+    used = {path.name for path in found.values()} | {*CLASS_FILES, ABOUT, *SHOWN}
     return Files(folder, found, [key for key in keys if key not in found], sorted(there - used))
 
 
@@ -175,11 +176,9 @@ def translate(raw: np.ndarray, table: np.ndarray) -> np.ndarray:
     return ids
 
 
-def values_of(files: Iterable[Path], enough: Collection[int] = ()) -> set[int]:
-    """The ids that occur in label maps; reading ends early where one of `enough` was found."""
+def values_of(files: Iterable[Path]) -> set[int]:
+    """The ids that occur in label maps."""
     values: set[int] = set()
     for file in files:
         values.update(np.unique(read_map(file)).tolist())
-        if not values.isdisjoint(enough):
-            break
     return values

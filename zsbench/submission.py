@@ -7,6 +7,7 @@ another size than the labels', an image without a map. What a map says and no na
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from zsbench.predictions import (
     ABOUT,
     FOLDER,
     SHOWN,
+    SUFFIXES,
     Files,
     Shown,
     find_maps,
@@ -36,6 +38,7 @@ from zsbench.submitted_counts import SubmittedCounts
 from zsbench.submitted_ids import candidates, class_file, class_names, refuse_unnamed
 
 MOST_FAULTS = 20  # broken files after which nobody needs to read the rest
+LARGEST = 2**22  # bytes of an export's predictions.json
 MOST_KINDS = 1000  # different ids beside the point that are told apart
 
 
@@ -123,6 +126,11 @@ def places(predictions: Path, unseen: Path | None = None, scope: Shown = "all") 
     found: dict[Shown, Path] = {name: predictions / name for name in SHOWN if (predictions / name).is_dir()}
     if found and (unseen or scope == "unseen"):
         raise UserError(f"{predictions} has folders {' and '.join(found)}; leave --scope and --unseen-predictions out")
+    if found and (maps := [path.name for path in predictions.iterdir() if path.suffix in SUFFIXES]):
+        raise UserError(
+            f"{predictions} has label maps of its own ({examples(sorted(maps))}) and {' and '.join(found)}/ beside them; "
+            f"nobody can say which count. Name one folder: {predictions / next(iter(found))}, or move those into all/"
+        )
     found = found or {scope: predictions}
     if unseen is not None:
         if scope == "unseen":
@@ -142,6 +150,8 @@ def take(
     partial: bool = False,
 ) -> Handed:
     """The maps in these folders, one per image of the list. Raises UserError for everything that names and lists can tell."""
+    for scope, folder in folders.items():
+        refuse_other_split(scope, folder, split)
     keys = list(dataset.keys("val"))
     files = {scope: find_maps(folder, keys) for scope, folder in folders.items()}
     for found in files.values():
@@ -150,18 +160,44 @@ def take(
     if not scored:
         raise UserError(f"no image has a label map in each of {' and '.join(map(str, folders.values()))}")
     maps = [found.found[key] for found in files.values() for key in scored]
-    names = class_names(class_file(classes, folders, split), first_id, maps)
+    names = class_names(class_file(classes, folders, split), first_id, maps, split)
     refuse_unnamed(names, split, dataset.classes, list(files))
     return Handed(dataset, split, files, names, scored)
+
+
+def refuse_other_split(scope: Shown, folder: Path, split: Split) -> None:
+    """Maps of a run's export under another split: the best of other names than those that compete here."""
+    file = folder.parent / ABOUT
+    if folder.name not in SHOWN or not file.is_file():
+        return
+    try:
+        about = json.loads(file.read_bytes()[:LARGEST])
+        told, fingerprint, classes = str(about["split"]), about["split_fingerprint"], about["classes"]
+        names = set(map(str, classes))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        raise UserError(
+            f"{file}: cannot be read; a run's export says there of which split its label maps are. Make the export again, "
+            "or take this file away if the maps are your own"
+        ) from None
+    if fingerprint == split.fingerprint or (scope == "all" and names == set(split.names)):
+        return
+    other = f"another version of {told[:60]}" if told == split.name else told[:60]
+    what = "unseen names" if scope == "unseen" else "names"
+    raise UserError(
+        f"{folder}: label maps of {other}, as {file.name} says; the best of its {what} is no answer for {split.name}: "
+        f"export a run of {split.name}"
+    )
 
 
 def _refuse_gaps(files: Files, images: int, partial: bool) -> None:
     if not files.missing or (partial and files.found):
         return
-    also = f"; {len(files.others):,} files are named after no image ({examples(files.others)})" if files.others else ""
+    have = "has" if len(files.missing) == 1 else "have"
+    are = "file is" if len(files.others) == 1 else "files are"
+    also = f"; {len(files.others):,} {are} named after no image ({examples(files.others)})" if files.others else ""
     mend = "" if not files.found else ". To score those that are there, marked as limited: --partial"
     raise UserError(
-        f"{files.folder}: {len(files.missing):,} of {images:,} images have no label map ({examples(files.missing)}); "
+        f"{files.folder}: {len(files.missing):,} of {images:,} images {have} no label map ({examples(files.missing)}); "
         f"expected NAME.png or NAME.npy for each{also}{mend}"
     )
 

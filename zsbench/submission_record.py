@@ -66,8 +66,9 @@ class Declared:
         return {"name": self.captions, "pairs": None, "verdict": verdict, "unseen_named": None}
 
     def _vectors(self) -> dict[str, Any]:
+        """leaks: unknown, as nobody looked into vectors that were only told of."""
         kind = NOT_DECLARED if self.vectors == NOT_DECLARED else f"declared by {DECLARED_BY}"
-        return {"source": self.vectors, "sha256": None, "kind": kind, "corpus": "", "leaks": False, "control": None}
+        return {"source": self.vectors, "sha256": None, "kind": kind, "corpus": "", "leaks": None, "control": None}
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,8 @@ def _key(handed: Handed, told: Told, counted: Counted) -> str:
             "classes": sorted(handed.names.items()),
             "split": handed.split.fingerprint,
             "data": handed.dataset.origin.fingerprint,
+            "scopes": sorted(handed.files),
+            "missing": _missing(handed, handed.dataset),
         }
     )
 
@@ -210,7 +213,8 @@ def _account(handed: Handed, told: Told, counted: Counted) -> dict[str, Any]:
 
 
 def _beside(beside: Beside) -> dict[str, Any]:
-    return {"pixels": beside.pixels, "share": beside.share, "as": dict(beside.kinds.most_common(MOST_TOLD))}
+    kinds = sorted(beside.kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+    return {"pixels": beside.pixels, "share": beside.share, "as": dict(kinds[:MOST_TOLD])}
 
 
 def _missing(handed: Handed, dataset: Dataset) -> int:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import filecmp
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 from tqdm import tqdm
 
-from zsbench.data.class_file import matched, outside, plain, read_class_file
+from zsbench.data.class_file import CLASS_FILES, VOID, matched, outside, plain, read_class_file
 from zsbench.data.context_ids import ORDERS, order_ids
 from zsbench.data.dataset import IGNORED
 from zsbench.data.lists import examples
-from zsbench.data.universes import position
+from zsbench.data.universes import CONTEXT_59, position
 from zsbench.errors import UserError
 from zsbench.predictions import CLASSES, SHOWN, Shown, values_of
 from zsbench.split import Split
-
-NO_CLASS = ("ignore", "ignored", "void")  # what a class file may call a value that means nothing
 
 
 def class_file(told: Path | None, folders: Mapping[Shown, Path], split: Split) -> Path:
@@ -31,11 +28,13 @@ def class_file(told: Path | None, folders: Mapping[Shown, Path], split: Split) -
             )
         return told
     places = dict.fromkeys(folder.parent if folder.name in SHOWN else folder for folder in folders.values())
-    found = [place / CLASSES for place in places if (place / CLASSES).is_file()]
-    if len(found) > 1 and not filecmp.cmp(found[0], found[1], shallow=False):
-        raise UserError(
-            f"{' and '.join(map(str, found))} differ; ids of both scopes mean the same: give --classes FILE"
-        )
+    found = [place / name for place in places for name in CLASS_FILES if (place / name).is_file()]
+    read = [read_class_file(file) for file in found]
+    for other in read[1:]:
+        if (other.names, other.open) != (read[0].names, read[0].open):
+            raise UserError(
+                f"{found[0]} and {other.file} differ; ids of both scopes mean the same: give --classes FILE"
+            )
     if found:
         return found[0]
     words = f" (or a word: {', '.join(ORDERS)})" if context else ""
@@ -45,16 +44,20 @@ def class_file(told: Path | None, folders: Mapping[Shown, Path], split: Split) -
     )
 
 
-def class_names(file: Path, first_id: int | None, maps: Sequence[Path]) -> dict[int, str]:
-    """id -> name. The maps are looked through only where the file leaves open from where ids count."""
+def class_names(file: Path, first_id: int | None, maps: Sequence[Path], split: Split) -> dict[int, str]:
+    """id -> name. The maps are looked through only where the file leaves open from where ids count and they can tell.
+
+    That is so for the 59 names of PASCAL Context alone, as for its own label maps (`context_ids`).
+    """
     if str(file) in ORDERS:
         return order_ids(str(file), first_id).stored
     told = read_class_file(file)
     values = set[int]()
-    if told.open and first_id is None:
+    tells = split.dataset.startswith("context") and len(told.names) == len(CONTEXT_59)
+    if told.open and first_id is None and tells:
         bar = tqdm(maps, desc="look at ids", unit="img", leave=False, mininterval=0.5)
-        values = values_of(bar, enough=[len(told.names)])
-    return told.settled(values, first_id)
+        values = values_of(bar)
+    return told.settled(values, first_id, largest_tells=tells)
 
 
 def candidates(names: Mapping[int, str], split: Split, classes: Sequence[str]) -> dict[int, int]:
@@ -68,7 +71,7 @@ def candidates(names: Mapping[int, str], split: Split, classes: Sequence[str]) -
 
 def _means_nothing(value: int, name: str) -> bool:
     """What label maps say of pixels without a class: "255: unlabeled". Background is one where it has that very name."""
-    return plain(name) in NO_CLASS or (value == IGNORED and outside(name) and plain(name) != "background")
+    return plain(name) in VOID or (value == IGNORED and outside(name) and plain(name) != "background")
 
 
 def refuse_unnamed(names: Mapping[int, str], split: Split, classes: Sequence[str], scopes: Sequence[Shown]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -73,18 +74,19 @@ def check_folder(
     """
     begun = time.perf_counter()
     dataset, faults = survey(root, hints=hints, kind=kind)
-    told, rows, read = bool(faults), dict[str, np.ndarray](), 0
+    told, read = bool(faults), 0
+    counts = {part: _Growing.of(keys, len(dataset.classes)) for part, keys in dataset.parts.items()}
     for key in tqdm(_there(dataset), desc="reading masks and photographs", unit="image", disable=None):
-        found = list(_faults(dataset, key, rows, fast))
+        found = list(_faults(dataset, key, counts.values(), fast))
         absent = any(isinstance(fault, Missing) for fault in found)
         read += not absent
         if not (absent and told):  # the survey names absent files, many in one sentence
             faults += dict.fromkeys(map(str, found))  # a broken header shows twice: as photo, as size
-    counts = {part: _count(keys, rows, len(dataset.classes)) for part, keys in dataset.parts.items()}
+    done = {part: Count(count.names, count.pixels, count.images) for part, count in counts.items()}
     stored: Mapping[int, str] = getattr(dataset, "stored", {})
     return Verdict(
-        dataset.root, dataset.origin, dataset.classes, tuple(faults), counts, read, fast, time.perf_counter() - begun,
-        dataset.serves, stored, tuple(_doubts(dataset, stored, counts)),
+        dataset.root, dataset.origin, dataset.classes, tuple(faults), done, read, fast, time.perf_counter() - begun,
+        dataset.serves, stored, tuple(_doubts(dataset, stored, done)),
     )  # fmt: skip
 
 
@@ -101,7 +103,7 @@ def render(verdict: Verdict, show: int = 40) -> str:
     if len(verdict.faults) > show:
         faults.append(f"         and {len(verdict.faults) - show:,} more")
     doubts = [f"doubt    {doubt}" for doubt in verdict.doubts]
-    summary = "sound" if verdict.sound else f"{len(verdict.faults):,} faults"
+    summary = "sound" if verdict.sound else f"{len(verdict.faults):,} fault{'s' * (len(verdict.faults) != 1)}"
     end = f"verdict  {summary}: {verdict.read:,} {read} read in {verdict.seconds:.0f} s"
     rows = _histogram(verdict) if len(verdict.classes) <= TALL else _columns(verdict)
     return "\n".join([*head, "", *rows, "", *doubts, *faults, end])
@@ -114,23 +116,41 @@ def _there(dataset: Dataset) -> list[str]:
     return [key for key in keys if key in masks] if isinstance(masks, dict) else keys
 
 
-def _faults(dataset: Dataset, key: str, rows: dict[str, np.ndarray], fast: bool) -> Iterator[UserError]:
-    """Faults of one image; its class counts go into `rows` when the mask is good. Labels read the photograph's header."""
+def _faults(dataset: Dataset, key: str, counts: Iterable[_Growing], fast: bool) -> Iterator[UserError]:
+    """Faults of one image; its pixels are added to `counts` when the mask is good. Labels read the photograph's header."""
     if not fast:
         try:
             dataset.image(key)
         except UserError as fault:
             yield fault
     try:
-        counts = np.bincount(dataset.labels(key).ravel(), minlength=IGNORED + 1)
-        rows[key] = counts[[*range(len(dataset.classes)), IGNORED]]
+        pixels = np.bincount(dataset.labels(key).ravel(), minlength=IGNORED + 1)
     except UserError as fault:
         yield fault
+        return
+    row = pixels[[*range(len(dataset.classes)), IGNORED]]
+    for count in counts:
+        count.add(key, row)
 
 
-def _count(keys: Sequence[str], rows: dict[str, np.ndarray], classes: int) -> Count:
-    table = np.array([rows[key] for key in keys if key in rows], dtype=np.int64).reshape(-1, classes + 1)
-    return Count(len(keys), table.sum(axis=0), (table > 0).sum(axis=0))
+@dataclass(frozen=True, eq=False)
+class _Growing:
+    """The `Count` of a list while images are read. times: how often the list names each."""
+
+    names: int
+    times: Mapping[str, int]
+    pixels: np.ndarray
+    images: np.ndarray
+
+    @classmethod
+    def of(cls, keys: Sequence[str], classes: int) -> _Growing:
+        return cls(len(keys), Counter(keys), np.zeros(classes + 1, np.int64), np.zeros(classes + 1, np.int64))
+
+    def add(self, key: str, row: np.ndarray) -> None:
+        """row: pixels per class of one image."""
+        times = self.times.get(key, 0)
+        np.add(self.pixels, times * row, out=self.pixels)
+        np.add(self.images, times * (row > 0), out=self.images)
 
 
 def _doubts(dataset: Dataset, stored: Mapping[int, str], counts: dict[str, Count]) -> Iterator[str]:

@@ -6,9 +6,10 @@ A file says it in one of four ways, one class per line (or as JSON):
     background           names alone, the first one that of the unlabelled area: ids count from 0
     aeroplane            names alone, without the unlabelled area: do ids count from 0 or from 1? The file does not say.
 
-Only the last is ambiguous. It is settled by `first_id`, or by label values that only one of the two can have: an id
-equal to the number of names. Otherwise it is refused: a shift by one gives plausible numbers of the wrong classes.
-JSON is a list of names, or an object from id to name. A file comes from outside: it is read up to `LARGEST` bytes.
+Only the last is ambiguous. It is settled by `first_id` and otherwise refused: a shift by one gives plausible numbers of
+the wrong classes. Label values prove nothing: an id equal to the number of names is the last class where ids count from 1,
+and very often "unlabelled" where they count from 0. JSON is a list of names, or an object from id to name, in a file .json
+or in any other that begins like it. A file comes from outside: it is read up to `LARGEST` bytes.
 """
 
 from __future__ import annotations
@@ -22,9 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from zsbench.data.dataset import IGNORED
+from zsbench.data.universes import UNIVERSES
 from zsbench.errors import UserError, unknown
 
-OUTSIDE = ("background", "unlabeled", "unlabelled", "void", "ignore", "other", "others", "nothing")
+CLASS_FILES = ("classes.txt", "classes.json")  # where a folder has one
+# What files call pixels without a class. AREA: the background, where there is one; VOID: pixels that count nowhere, never
+# the background; REST: the background too in the files of known data sets, but a class like any other in somebody's own.
+AREA = ("background", "unlabeled", "unlabelled", "nothing")
+VOID = ("void", "ignore", "ignored")
+REST = ("other", "others")
+OUTSIDE = (*AREA, *REST, *VOID)
 LARGEST = 2**20  # bytes
 LONGEST = 120  # characters of a name
 NUMBERED = re.compile(r"\s*([0-9]{1,5})\s*[:\t, ]\s*(\S.*?)\s*")
@@ -32,7 +40,7 @@ NUMBERED = re.compile(r"\s*([0-9]{1,5})\s*[:\t, ]\s*(\S.*?)\s*")
 ALIKE = (
     ("aeroplane", "airplane"), ("diningtable", "table"), ("motorbike", "motorcycle"), ("pottedplant", "plant"),
     ("sofa", "couch"), ("tvmonitor", "tv", "monitor", "television"), ("cloth", "clothes"), ("bedclothes", "bedcloth"),
-    ("playingfield", "playfield"), ("background", *OUTSIDE[1:]), ("bicycle", "bike"), ("shelves", "shelf"),
+    ("playingfield", "playfield"), (*AREA, *REST), ("bicycle", "bike"), ("shelves", "shelf"),
     ("boat", "ship"), ("hairdrier", "hairdryer"), ("donut", "doughnut"),
 )  # fmt: skip
 
@@ -45,10 +53,14 @@ class ClassFile:
     names: dict[int, str]
     open: bool = False
 
-    def settled(self, values: Collection[int] = (), first_id: int | None = None) -> dict[int, str]:
-        """id -> name. `values`: ids found in label maps; `first_id`: 0 or 1, as the user says.
+    def settled(
+        self, values: Collection[int] = (), first_id: int | None = None, *, largest_tells: bool = False
+    ) -> dict[int, str]:
+        """id -> name. `first_id`: 0 or 1, as the user says. Raises UserError where the file leaves that open and nobody said it.
 
-        Raises UserError where the file leaves open from where ids are counted and nothing settles it.
+        largest_tells: in this data set an id equal to the number of names can only be the last class, as ids that count
+        from 0 have background at 255 there. Then `values`, ids found in label maps, settle it if that id is among them
+        and 255 is not.
         """
         if first_id is not None:
             if not self.open and min(self.names) != first_id:
@@ -56,11 +68,11 @@ class ClassFile:
             return {i + first_id: name for i, name in self.names.items()} if self.open else dict(self.names)
         if not self.open:
             return dict(self.names)
-        if len(self.names) in values and len(self.names) != IGNORED:  # with ids from 0 the last name has one less
+        if largest_tells and len(self.names) in values and IGNORED not in values and len(self.names) != IGNORED:
             return {i + 1: name for i, name in self.names.items()}
         raise UserError(
             f"{self.file}: {len(self.names)} names without ids and without background: it does not say whether "
-            f"'{self.names[0]}' is id 0 or id 1, and the label maps fit both. Write '0: {self.names[0]}' or "
+            f"'{self.names[0]}' is id 0 or id 1, and label maps cannot tell. Write '0: {self.names[0]}' or "
             f"'1: {self.names[0]}' and so on, or add 'background' as first line if id 0 is the unlabelled area; "
             "or say --first-id 0 or --first-id 1."
         )
@@ -70,7 +82,8 @@ def read_class_file(file: Path) -> ClassFile:
     """The names of a text or JSON file (a list, or an object id -> name). Raises UserError naming the file and the line."""
     text = _text(file)
     lines = [line for line in text.splitlines() if line.strip()]
-    rows = _json_rows(file, text) if file.suffix.lower() == ".json" else lines
+    is_json = file.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{")
+    rows = _json_rows(file, text) if is_json else lines
     if not rows:
         raise UserError(f"{file}: no class names in it; expected one per line, such as '0: background'.")
     return _class_file(file, rows)
@@ -141,7 +154,7 @@ def matched(names: Iterable[str], universe: Sequence[str]) -> dict[str, str]:
     """name as written -> class of `universe`: by spelling, else by another usual spelling that nobody else claims.
 
     Names that are in no way a class of the universe are left out of the answer. Raises UserError where two names mean
-    one class.
+    one class ("tv" beside "tvmonitor"; not "table" beside "dining table", which are two classes of COCO-Stuff).
     """
     names, known = list(names), {plain(name): name for name in universe}
     found = {name: known[plain(name)] for name in names if plain(name) in known}
@@ -153,10 +166,19 @@ def matched(names: Iterable[str], universe: Sequence[str]) -> dict[str, str]:
             others = [known[other] for other in group if other in known and known[other] not in taken]
             if others:
                 found[name] = others[0]
+            elif not outside(name):
+                same = [known[other] for other in group if other in known and not _two_classes(name, other)]
+                if same:
+                    found[name] = same[0]  # taken: told below
     if twice := [cls for cls, times in Counter(found.values()).items() if times > 1]:
         both = " and ".join(f"'{name}'" for name, cls in found.items() if cls == twice[0])
         raise UserError(f"{both} both mean the class '{twice[0]}'; a class has one id.")
     return found
+
+
+def _two_classes(name: str, other: str) -> bool:
+    """Whether some known data set tells two spellings of a group apart."""
+    return any({plain(name), other} <= set(map(plain, universe)) for universe in UNIVERSES.values())
 
 
 def outside(name: str) -> bool:
@@ -171,7 +193,9 @@ def table_of(names: Mapping[int, str], universe: Sequence[str]) -> dict[int, int
     UserError for a name that is no class of it, with the nearest right one, and for a class that no id has.
     """
     inside = [name for name in names.values() if not outside(name)]
-    area = [name for i, name in names.items() if outside(name) and i != IGNORED and "background" in universe]
+    area = [
+        name for i, name in names.items() if plain(name) in (*AREA, *REST) and i != IGNORED and "background" in universe
+    ]
     found = matched([*inside, *area], universe)
     for name in inside:
         if name not in found:

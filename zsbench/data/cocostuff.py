@@ -141,7 +141,7 @@ def survey(root: Path, hints: Hints) -> tuple[CocoStuff, list[str]]:
         version,
         found.parts,
         found.photos,
-        found.masks,
+        {} if wrong else found.masks,  # ids of an unknown version cannot be read: one fault, not one per file
         _origin(found, version),
         found.protected,
     )
@@ -186,6 +186,13 @@ def _converted_faults(found: CocoFolder, hints: Hints) -> list[str]:
 
 def _label_file_faults(found: CocoFolder, hints: Hints) -> Iterator[str]:
     if found.edition != "164k":
+        return
+    said = hints.classes
+    if said and not said.is_file() and f"v{said.name.lower().removeprefix('v')}" in VERSIONS:
+        yield (
+            f"--classes {said}: that is a version of COCO-Stuff 10k, but {found.root} holds the 164k edition, whose ids "
+            "need no word; leave it out."
+        )
         return
     train_ids = all(mask.stem.endswith(TRAIN_IDS) for mask in found.masks.values())
     for file in (hints.classes,) if hints.classes else _label_files(found):

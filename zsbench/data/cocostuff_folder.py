@@ -28,6 +28,7 @@ LAYOUT = (
 TRAIN_IDS = "_labelTrainIds"
 _LARGEST = 2**25  # bytes of an image list; train2017 with paths has 2^22
 _PARTS = {"164k": {"train": "train2017", "val": "val2017"}, "10k": {"train": "train2014", "val": "test2014"}}
+_NAMES = ("coco_stuff164k", "cocostuff164k", "coco_stuff10k", "cocostuff10k")
 _MASKS_164K = ("annotations", "stuffthingmaps")
 _LIST_FOLDERS = ("imageLists", "imagesLists", "")
 _LIST_NAMES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -53,16 +54,21 @@ class CocoFolder:
 
 
 def recognises(root: Path) -> bool:
-    return _place(root) is not None
+    return bool(_places(root))
 
 
 def look(root: Path) -> tuple[CocoFolder, list[str]]:
     """What is there, and everything that is wrong with it. Raises `UserError` when nothing at all can be found."""
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; expected {LAYOUT}.")
-    if (place := _place(root)) is None:
+    places = _places(root)
+    if not places:
         raise UserError(f"{root}: not a folder of COCO-Stuff; expected {LAYOUT}.")
-    found = CocoFolder(place[0].resolve(), place[1])
+    if len(places) > 1:
+        names = " and ".join(str(folder) for folder, _ in places)
+        raise UserError(f"{root} holds more than one data set of COCO-Stuff: {names}; name the folder of one.")
+    folder, edition = places[0]
+    found = CocoFolder(folder.resolve(), edition)
     photos, masks = (_164k if found.edition == "164k" else _10k)(found)
     faults = list(_fill(found, photos, masks))
     folders = [folder for part in (photos, masks) for folders in part.values() for folder in folders]
@@ -70,19 +76,20 @@ def look(root: Path) -> tuple[CocoFolder, list[str]]:
     return found, [*faults, *_overlap(found), *_missing(found)]
 
 
-def _place(root: Path) -> tuple[Path, str] | None:
-    """The folder at `root` or below it, and its edition."""
-    for folder in (root, root / "coco_stuff164k", root / "cocostuff164k"):
-        if any(
-            _photo_folder(folder, part).is_dir() and _mask_folder(folder, part) for part in ("train2017", "val2017")
-        ):
-            return folder, "164k"
-    for folder in (root, root / "coco_stuff10k", root / "cocostuff10k"):
-        lists = any((folder / name).is_dir() for name in ("imageLists", "imagesLists"))
-        converted = any((folder / "annotations" / name).is_dir() for name in ("train2014", "test2014"))
-        if (folder / "images").is_dir() and (folder / "annotations").is_dir() and (lists or converted):
-            return folder, "10k"
-    return None
+def _places(root: Path) -> list[tuple[Path, str]]:
+    """The folder at `root`, else those below it, each with its edition."""
+    if edition := _edition(root):
+        return [(root, edition)]
+    return [(root / name, edition) for name in _NAMES if (edition := _edition(root / name))]
+
+
+def _edition(folder: Path) -> str | None:
+    if any(_photo_folder(folder, part).is_dir() and _mask_folder(folder, part) for part in ("train2017", "val2017")):
+        return "164k"
+    lists = any((folder / name).is_dir() for name in ("imageLists", "imagesLists"))
+    converted = any((folder / "annotations" / name).is_dir() for name in ("train2014", "test2014"))
+    there = (folder / "images").is_dir() and (folder / "annotations").is_dir()
+    return "10k" if there and (lists or converted) else None
 
 
 def _photo_folder(folder: Path, part: str) -> Path:

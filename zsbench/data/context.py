@@ -156,7 +156,7 @@ def _resolved(found: ContextFolder, hints: Hints, masks: dict[str, Path], voc: V
             raise UserError(
                 f"{folder}: no class file says which id means which class, and two orders are usual: {HOW}."
             )
-        ids = png_ids(hints.classes, hints.first_id, files, lambda enough: _values(found, masks, enough))
+        ids = png_ids(hints.classes, hints.first_id, files, lambda _: _values(found, masks))
     except UserError as fault:
         raise UserError(f"{fault}{'' if hints.classes else voc.fitting(masks, read_ids)}") from None
     if hints.classes is None and (found.root / DETAIL).is_file() and order_word(ids) == "voc-first":
@@ -188,16 +188,14 @@ def _of_pngs(files: Sequence[Path]) -> list[Path]:
     return [file for file in files if file.parent not in archive and not is_list_of_459(read_class_file(file))]
 
 
-def _values(found: ContextFolder, masks: dict[str, Path], enough: int) -> Collection[int]:
-    """Ids in label maps from all over the lists, until `enough` is among them."""
+def _values(found: ContextFolder, masks: dict[str, Path]) -> Collection[int]:
+    """Ids in label maps from all over the lists."""
     seen: set[int] = set()
     for key in evenly([key for key in found.keys if key in masks], LOOKED_AT):
         try:
             seen |= set(np.unique(read_ids(masks[key])).tolist())
         except UserError:
             continue  # `labels` and `zsbench data check` name it
-        if enough in seen:
-            break
     return seen
 
 

@@ -108,7 +108,7 @@ def png_ids(
 ) -> Ids:
     """Ids of PNGs by `given` (a class file or a word of ORDERS), else by the class files `found` in the folder, one at least.
 
-    values(n): ids that occur in label maps, looked at until n is among them; asked only where a file leaves it open.
+    values(n): ids that occur in label maps; asked only where a file of n names leaves it open.
     Raises UserError where two files disagree, or a file fits both ways of counting.
     """
     if given is not None:
@@ -137,7 +137,8 @@ def order_ids(word: str, first_id: int | None = None) -> Ids:
 
 def _of_file(file: ClassFile, first_id: int | None, values: Callable[[int], Collection[int]]) -> Ids:
     seen = values(len(file.names)) if file.open and first_id is None else ()
-    names = file.settled(seen, first_id)
+    # PNGs of the 59 that count from 0 have background at 255 (mask minus one): 59 is then no id at all.
+    names = file.settled(seen, first_id, largest_tells=len(file.names) == len(CONTEXT_59))
     try:
         return _ids(names, file.file.name)
     except UserError as fault:

@@ -21,7 +21,8 @@ class Origin:
 
     kind: Literal["drawn", "real"]
     title: str  # "Drawn scenes, seed 0", "PASCAL VOC 2012"
-    fingerprint: str  # hash of list files (and, for drawn scenes, of generator version and seed), 12 hex digits
+    # Hash of lists, ids and the contents of label maps (drawn scenes: lists, generator version and seed), 12 hex digits.
+    fingerprint: str
     notes: tuple[str, ...] = ()  # what is limited or unusual: "val list has 461 of 1,449 official images"
 
 

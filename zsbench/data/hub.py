@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +27,14 @@ from zsbench.data.caption_pairs import Corrupt
 from zsbench.data.dataset import Origin
 from zsbench.data.hub_columns import NAMES, class_file_of, labels_in, names_in, picture_columns
 from zsbench.data.hub_source import PREFIX, Source, looks_saved, open_source
-from zsbench.data.lists import SAFE_NAME, examples
-from zsbench.data.own_dataset import SAMPLED, OwnDataset, sampled
+from zsbench.data.lists import SAFE_NAME, list_sha256
+from zsbench.data.own_dataset import ABSENT_SIZE, SAMPLED, OwnDataset
 from zsbench.data.own_ids import OwnIds, find_class_file, own_ids, read_own_ids
 from zsbench.data.own_split import UNSEEN, unseen_faults
 from zsbench.data.reader import Hints, Reader
 from zsbench.errors import UserError
 
 SUFFIX = re.compile(r"\.(jpe?g|png|webp|bmp|tiff?)$", re.IGNORECASE)
-COMPARED = 20  # rows of one name in train and in val whose photographs are compared
 ABSENT = "Its splits are looked for under the names train, and validation, val or test."
 
 
@@ -61,6 +60,26 @@ class Table:
     def where(self, key: str) -> str:
         return self._place(key, "label map")
 
+    def mask_sha256(self, key: str) -> str:
+        return hashlib.sha256(self._cell(self.masks, key, "label map")).hexdigest()
+
+    def photo_sizes(self, keys: Sequence[str]) -> list[int]:
+        sizes = {part: _sizes(self.images[part]) for part in {self.rows[key][0] for key in keys}}
+        return [self._size(key, sizes) for key in keys]
+
+    def photo_sha256(self, key: str) -> str:
+        return hashlib.sha256(self.photo_bytes(key)).hexdigest()
+
+    def _size(self, key: str, sizes: dict[str, list[int | None]]) -> int:
+        part, row = self.rows[key]
+        size = sizes[part][row]
+        if size is not None:
+            return size
+        try:
+            return len(self.photo_bytes(key))  # a file beside the table
+        except UserError:
+            return ABSENT_SIZE
+
     def photo_bytes(self, key: str) -> bytes:
         return self._cell(self.images, key, "photograph")
 
@@ -82,15 +101,15 @@ def survey(root: Path, hints: Hints) -> tuple[OwnDataset, list[str]]:
     source = open_source(str(root))
     columns = _columns(source, hints)
     images, masks = ({part: _encoded(table, name) for part, table in source.tables.items()} for name in columns)
-    rows, twins = _keys(source)
+    rows = _keys(source)
     table = Table(source.title, images, masks, rows, source.folder)
     parts = {part: tuple(key for key in rows if rows[key][0] == part) for part in source.tables}
     ids, said = _ids(source, table, parts, hints)
-    origin = Origin("real", source.title, _fingerprint(source, columns, ids), (*source.notes, said, *ids.notes))
+    origin = Origin("real", source.title, _fingerprint(source, columns, parts, ids), (*source.notes, said, *ids.notes))
     protected = (*source.protected, *_files_folder(table, parts))
     unseen = source.beside and source.beside / UNSEEN
     dataset = OwnDataset(source.root, parts, ids.names, ids.serves, origin, protected, ids, table, unseen, ABSENT)
-    return dataset, [*_same_images(table, twins), *unseen_faults(dataset)]
+    return dataset, list(unseen_faults(dataset))
 
 
 READER = Reader(
@@ -119,10 +138,24 @@ def _encoded(table: Any, column: str) -> Any:
     return table
 
 
-def _fingerprint(source: Source, columns: tuple[str, str], ids: OwnIds) -> str:
-    """Of the tables as `datasets` knows them, and of what is made of them here."""
-    tables = {part: [table._fingerprint, len(table)] for part, table in source.tables.items()}
-    facts = [tables, columns, sorted(ids.stored.items()), source.revision]
+def _sizes(table: Any) -> list[int | None]:
+    """Bytes of every cell of a table with one column, from Arrow's offsets; None where a cell names a file."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    sizes: list[int | None] = []
+    for batch in table.with_format("arrow").iter(1_000):
+        for cells in batch.column(0).chunks:
+            held = cells.field("bytes") if pa.types.is_struct(cells.type) else cells
+            binary = pa.types.is_binary(held.type) or pa.types.is_large_binary(held.type)
+            sizes += pc.binary_length(held).to_pylist() if binary else [None] * len(held)
+    return sizes
+
+
+def _fingerprint(source: Source, columns: tuple[str, str], parts: dict[str, tuple[str, ...]], ids: OwnIds) -> str:
+    """Of what is made of the tables, not of the place or the store they lie in; `contents.sealed` adds the label maps."""
+    lists = {part: list_sha256(keys) for part, keys in parts.items()}
+    facts = [lists, columns, sorted(ids.stored.items()), source.revision]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -140,13 +173,13 @@ def _files_folder(table: Table, parts: dict[str, tuple[str, ...]]) -> tuple[Path
 def _ids(source: Source, table: Table, parts: dict[str, tuple[str, ...]], hints: Hints) -> tuple[OwnIds, str]:
     """The classes, and where their names were found."""
     if file := find_class_file(source.beside, hints.classes):
-        return read_own_ids(file, hints.first_id, sampled(table, parts)), f"classes of {file.name}"
+        return read_own_ids(file, hints.first_id), f"classes of {file.name}"
     part, whole = next(iter(source.tables.items()))
     column, names = names_in(whole.features, source.title)
     labels = _labels(whole.select_columns([column]), column, list(parts[part]), table)
     found = class_file_of(names, column, source.title, labels if hints.first_id is None else ())
     place = f"the names of column '{column}'"
-    return own_ids(found, hints.first_id, sampled(table, parts), place), f"classes are {place}"
+    return own_ids(found, hints.first_id, place), f"classes are {place}"
 
 
 def _labels(column_of: Any, column: str, keys: list[str], table: Table) -> Iterator[tuple[set[int], np.ndarray]]:
@@ -159,25 +192,16 @@ def _labels(column_of: Any, column: str, keys: list[str], table: Table) -> Itera
 # Keys
 
 
-def _keys(source: Source) -> tuple[dict[str, tuple[str, int]], list[tuple[str, str]]]:
-    """Image key -> part and row: by a column of file names where one is unique and safe, else by number.
-
-    And pairs of keys from train and val that such a column calls by one name: they may be the same image.
-    """
-    numbered = {f"{part}-{i:06d}": (part, i) for part, table in source.tables.items() for i in range(len(table))}
-    twins: list[tuple[str, str]] = []
+def _keys(source: Source) -> dict[str, tuple[str, int]]:
+    """Image key -> part and row: by a column of file names where one is unique and safe, else by number."""
     for column in NAMES:
         if not all(column in table.column_names for table in source.tables.values()):
             continue
         found = {part: [_stem(value) for value in table[column]] for part, table in source.tables.items()}
         names = [name for part in found.values() for name in part]
         if all(names) and len(set(names)) == len(names):
-            return {n: (part, i) for part, own in found.items() for i, n in enumerate(own) if n}, []
-        trained = {name: i for i, name in enumerate(found.get("train", ()))}
-        scored = enumerate(found.get("val", ()))
-        same = [(f"train-{trained[n]:06d}", f"val-{i:06d}") for i, n in scored if n and n in trained]
-        twins = twins or same[:COMPARED]
-    return numbered, twins
+            return {n: (part, i) for part, own in found.items() for i, n in enumerate(own) if n}
+    return {f"{part}-{i:06d}": (part, i) for part, table in source.tables.items() for i in range(len(table))}
 
 
 def _stem(value: Any) -> str | None:
@@ -186,14 +210,3 @@ def _stem(value: Any) -> str | None:
         return None
     name = SUFFIX.sub("", re.split(r"[/\\]", str(value))[-1])
     return name if SAFE_NAME.fullmatch(name) else None
-
-
-def _same_images(table: Table, twins: list[tuple[str, str]]) -> Iterator[str]:
-    """Rows of train and val with one name, where they hold one photograph: two numberings may well meet by chance."""
-    same = [pair for pair in twins if table.photo_bytes(pair[0]) == table.photo_bytes(pair[1])]
-    if same:
-        told = examples([f"{train} is {val}" for train, val in same])
-        yield (
-            f"{table.title}: train and val share images ({told}, of {len(twins)} compared): a method would be tested on "
-            "what it was trained on. Take them out of one of the two."
-        )

@@ -9,11 +9,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from zsbench.data import cocostuff, context, hub, own, voc
+from zsbench.data.contents import sealed
 from zsbench.data.dataset import Dataset
 from zsbench.data.hub_source import PREFIX
 from zsbench.data.reader import Hints, Reader
 from zsbench.data.voc_folder import DRAW
 from zsbench.errors import UserError, unknown
+from zsbench.overlap.training import shared_faults
 
 READERS: tuple[Reader, ...] = (voc.READER, context.READER, cocostuff.READER, hub.READER, own.READER)
 
@@ -25,8 +27,9 @@ OPTIONS = {
 def open_dataset(
     source: str | Path, wanted: Collection[str] = (), hints: Hints | None = None, kind: str | None = None
 ) -> Dataset:
-    """The data set at `source`, verified. `wanted`: data sets of the splits to run; `kind`: a reader's name.
+    """The data set at `source`, verified, with its label maps in the fingerprint (`contents.sealed`).
 
+    wanted: data sets of the splits to run; kind: a reader's name.
     Raises `UserError` with the first fault, with the command that lists them all where there are more.
     """
     dataset, faults = survey(source, wanted, hints, kind)
@@ -34,17 +37,21 @@ def open_dataset(
         more = f" ({len(faults) - 1} more faults: zsbench data check {source})" if len(faults) > 1 else ""
         raise UserError(faults[0] + more)
     refuse_other(dataset, wanted)
-    return dataset
+    return sealed(dataset)
 
 
 def survey(
     source: str | Path, wanted: Collection[str] = (), hints: Hints | None = None, kind: str | None = None
 ) -> tuple[Dataset, list[str]]:
-    """The data set as far as it is there, and all its faults as far as file names and lists tell."""
+    """The data set as far as it is there, and all its faults as far as file names and lists tell.
+
+    Where a reader finds none, training and test lists are held against each other (`overlap.training`).
+    """
     root, hints = Path(source), hints or Hints()
     reader = _reader(root, wanted, kind)
     _refuse_unheard(root, reader, hints)
-    return reader.survey(root, hints)
+    dataset, faults = reader.survey(root, hints)
+    return dataset, faults or list(shared_faults(dataset))
 
 
 def _refuse_unheard(root: Path, reader: Reader, hints: Hints) -> None:

@@ -13,17 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from zsbench.data import encoded
+from zsbench.data.class_file import CLASS_FILES
+from zsbench.data.contents import file_sha256
 from zsbench.data.dataset import Origin
 from zsbench.data.lists import SAFE_NAME, examples, list_sha256, read_list
-from zsbench.data.own_dataset import PARTS, OwnDataset, sampled
-from zsbench.data.own_ids import CLASS_FILES, OwnIds, find_class_file, read_own_ids
+from zsbench.data.own_dataset import ABSENT_SIZE, PARTS, OwnDataset
+from zsbench.data.own_ids import OwnIds, find_class_file, read_own_ids
 from zsbench.data.own_split import UNSEEN, unseen_faults
 from zsbench.data.pixels import Missing
 from zsbench.data.reader import Hints, Reader
@@ -57,6 +59,15 @@ class Files:
     def where(self, key: str) -> str:
         return str(self.masks.get(key, key))
 
+    def mask_sha256(self, key: str) -> str:
+        return file_sha256(self.masks[key])
+
+    def photo_sizes(self, keys: Sequence[str]) -> list[int]:
+        return [file.stat().st_size if (file := self._photo(key)).exists() else ABSENT_SIZE for key in keys]
+
+    def photo_sha256(self, key: str) -> str:
+        return file_sha256(self._photo(key))
+
     def _photo(self, key: str) -> Path:
         if key not in self.photos:
             raise Missing(f"{self.masks.get(key, key)}: no image of this label map is there.")
@@ -82,18 +93,17 @@ def survey(root: Path, hints: Hints) -> tuple[OwnDataset, list[str]]:
         raise UserError(f"{root}: no folders {IMAGES} and {MASKS}; expected {LAYOUT}.")
     folder = root.resolve()
     parts, files, faults = _look(folder)
-    ids = read_own_ids(file, hints.first_id, sampled(files, parts))
-    origin = Origin("real", f"own data '{shown(folder.name)}'", _fingerprint(parts, files, ids), ids.notes)
+    ids = read_own_ids(file, hints.first_id)
+    origin = Origin("real", f"own data '{shown(folder.name)}'", _fingerprint(parts, ids), ids.notes)
     dataset = OwnDataset(
         folder, parts, ids.names, ids.serves, origin, (folder,), ids, files, folder / UNSEEN, ABSENT
     )  # fmt: skip
     return dataset, [*faults, *unseen_faults(dataset)]
 
 
-def _fingerprint(parts: dict[str, tuple[str, ...]], files: Files, ids: OwnIds) -> str:
-    """Of lists, ids, and the size of every file: own label maps are mended more often than published ones."""
-    sizes = [[kind[key].stat().st_size for key in sorted(kind)] for kind in (files.photos, files.masks)]
-    facts = [{part: list_sha256(keys) for part, keys in parts.items()}, sorted(ids.stored.items()), sizes]
+def _fingerprint(parts: dict[str, tuple[str, ...]], ids: OwnIds) -> str:
+    """Of lists and ids; `contents.sealed` adds the label maps."""
+    facts = [{part: list_sha256(keys) for part, keys in parts.items()}, sorted(ids.stored.items())]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +15,8 @@ from zsbench.data.own_ids import OwnIds
 from zsbench.errors import UserError, unknown
 
 PARTS = ("train", "val")
-SAMPLED = 300  # label maps that are looked through where only their values can say what a class file means
+ABSENT_SIZE = -1
+SAMPLED = 300  # rows that are looked through where only they can say which ids names have
 
 
 class Pictures(Protocol):
@@ -36,6 +36,18 @@ class Pictures(Protocol):
 
     def where(self, key: str) -> str:
         """The place of a label map, for errors."""
+        ...
+
+    def mask_sha256(self, key: str) -> str:
+        """Of the label map's bytes as stored."""
+        ...
+
+    def photo_sizes(self, keys: Sequence[str]) -> list[int]:
+        """Bytes of photographs as stored, without reading them; ABSENT_SIZE for what cannot be read."""
+        ...
+
+    def photo_sha256(self, key: str) -> str:
+        """Of the photograph's bytes as stored."""
         ...
 
 
@@ -96,14 +108,6 @@ class OwnDataset:
         if key not in self._keys:  # also keeps "../x" from becoming a path
             raise UserError(f"{self.origin.title}: no image named {key[:80]!r} in any of its lists.")
         return key
-
-
-def sampled(pictures: Pictures, parts: dict[str, tuple[str, ...]]) -> Iterator[np.ndarray]:
-    """Stored label maps from all over the data set, for a look at their values."""
-    keys = [key for part in parts.values() for key in part]
-    for key in keys[:: max(1, len(keys) // SAMPLED)]:
-        with suppress(UserError):  # a broken one is told of when it is read
-            yield pictures.mask(key)
 
 
 def _size(shape: tuple[int, ...]) -> str:

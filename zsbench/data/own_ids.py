@@ -1,27 +1,24 @@
 """Users' own classes: which id of a label map is which class, and which known data set the names amount to.
 
-Choices: a class named background (or unlabelled) is the background, whatever its id; void, ignore and the id 255 are no
+Choices: a class named background (or unlabelled, nothing) is the background, whatever its id; void, ignore and the id 255 are no
 class but ignored pixels. Names that are exactly those of a data set zsbench knows, in any usual spelling, are taken in
 that data set's spelling, so that its published splits run on a copy of it. An id that nobody named is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from zsbench.data.class_file import ClassFile, matched, plain, read_class_file
+from zsbench.data.class_file import AREA, CLASS_FILES, VOID, ClassFile, matched, plain, read_class_file
 from zsbench.data.dataset import IGNORED
 from zsbench.data.universes import UNIVERSES
 from zsbench.errors import UserError
 from zsbench.split import OWN
 
-CLASS_FILES = ("classes.txt", "classes.json")
-BACKGROUND = ("background", "unlabeled", "unlabelled")
-VOID = ("void", "ignore", "ignored")
 MOST = 255  # classes: label maps here are uint8, and 255 is taken
 LARGEST = 65535  # id of a 16-bit label map
 STRANGE = -1
@@ -70,19 +67,14 @@ def find_class_file(root: Path | None, given: Path | None) -> Path | None:
     return given or next(found, None)
 
 
-def read_own_ids(file: Path, first_id: int | None, masks: Iterable[np.ndarray]) -> OwnIds:
-    """The classes of a class file; `masks` are looked through only where it leaves open from where ids count."""
-    return own_ids(read_class_file(file), first_id, masks, str(file))
+def read_own_ids(file: Path, first_id: int | None) -> OwnIds:
+    """The classes of a class file."""
+    return own_ids(read_class_file(file), first_id, str(file))
 
 
-def own_ids(found: ClassFile, first_id: int | None, masks: Iterable[np.ndarray], source: str) -> OwnIds:
+def own_ids(found: ClassFile, first_id: int | None, source: str) -> OwnIds:
     """The same for names that stand elsewhere. Raises UserError where they are ambiguous, too many, or on wrong ids."""
-    values: set[int] = set()
-    for stored in masks if found.open and first_id is None else ():
-        values |= set(np.unique(stored).tolist()) - {IGNORED}
-        if len(found.names) in values:
-            break
-    ids = found.settled(values, first_id)
+    ids = found.settled(first_id=first_id)
     if found.open and 0 not in ids:
         return _of(with_background(ids), source, ("ids of classes count from 1",))
     return _of(ids, source)
@@ -90,7 +82,7 @@ def own_ids(found: ClassFile, first_id: int | None, masks: Iterable[np.ndarray],
 
 def with_background(ids: Mapping[int, str]) -> dict[int, str]:
     """Ids that count from 1 because 0 is the area that is no class's, with that area."""
-    named = any(plain(name) in BACKGROUND for name in ids.values())
+    named = any(plain(name) in AREA for name in ids.values())
     return dict(ids) if 0 in ids or named else {0: "background", **ids}
 
 
@@ -114,8 +106,8 @@ def _of(ids: Mapping[int, str], source: str, notes: tuple[str, ...] = ()) -> Own
 def _without_void(ids: Mapping[int, str], source: str) -> dict[int, str]:
     """The classes alone, background under that name."""
     plains = {i: plain(name) for i, name in ids.items()}
-    first = next((word for word in BACKGROUND if word in plains.values() and plains.get(IGNORED) != word), None)
-    void = {i for i, word in plains.items() if word in VOID or (word in BACKGROUND and word != first)}
+    first = next((word for word in AREA if word in plains.values() and plains.get(IGNORED) != word), None)
+    void = {i for i, word in plains.items() if word in VOID or (word in AREA and word != first)}
     if IGNORED in ids and IGNORED not in void:
         raise UserError(
             f"{source}: the class '{ids[IGNORED]}' has the id {IGNORED}, which marks ignored pixels in every label map "

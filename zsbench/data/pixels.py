@@ -7,8 +7,9 @@ decoded (Pillow would otherwise try every format it knows on a file from a stran
 from __future__ import annotations
 
 import struct
+import tokenize
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from zsbench.errors import UserError
 MAX_PIXELS = 50_000_000  # a header may promise terabytes; the largest photographs here have 0.3 million pixels
 # What Pillow raises on damaged files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+# What numpy raises on damaged .npy files, whose header is text that it parses as Python.
+BROKEN_ARRAY = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RecursionError, SyntaxError, TypeError,
+    ValueError, struct.error, tokenize.TokenError,
+)  # fmt: skip
 
 
 class Missing(UserError):
@@ -43,10 +49,17 @@ def read_mask(file: Path, modes: tuple[str, ...] = ("P",)) -> np.ndarray:
     with _opened(file, ("PNG",)) as image:
         if image.mode not in modes:
             raise UserError(
-                f"{file}: a mask in mode {image.mode}; expected a palette PNG (mode {' or '.join(modes)}) whose index "
-                "is the class id. Masks must not be converted; take the original file."
+                f"{file}: a mask in mode {image.mode}; expected a {_wanted(modes)} is the class id. Masks must not be "
+                "converted; take the original file."
             )
         return np.array(image)
+
+
+def _wanted(modes: Sequence[str]) -> str:
+    """What kind of PNG these modes are, in words."""
+    grey = ", ".join(mode for mode in modes if mode != "P")
+    palette = "palette PNG (mode P) whose index" if "P" in modes else ""
+    return " or a ".join(kind for kind in (palette, grey and f"grey PNG (mode {grey}) whose value") if kind)
 
 
 @contextmanager

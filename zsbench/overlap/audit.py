@@ -1,7 +1,7 @@
 """One audit: every list compared with itself and with every other, the limit, and the exit code.
 
-Exit codes are those of a leakage scan: 0 complete and under the limit, 1 a photograph could not be looked at, 2 wrong
-usage, 3 more test images are in a training list than --fail-over allows; 3 goes before 1.
+Exit codes are those of a leakage scan: 0 complete and under the limit, 1 a list is empty or a photograph could
+not be looked at, 2 wrong usage, 3 more test images are in a training list than --fail-over allows; 3 goes before 1.
 """
 
 from __future__ import annotations
@@ -46,7 +46,13 @@ class Audit:
 
     def code(self, limit: str | None = None) -> int:
         """The exit code."""
-        return OVER if self.over(limit) else INCOMPLETE if self.looked and self.looked.faults else COMPLETE
+        incomplete = self.empty or (self.looked and self.looked.faults)
+        return OVER if self.over(limit) else INCOMPLETE if incomplete else COMPLETE
+
+    @property
+    def empty(self) -> list[str]:
+        """Lists without an image: nothing was compared, and that they share nothing would be no answer."""
+        return [one.name for one in self.lists if not one.names]
 
 
 def audit(lists: Sequence[ImageList], hashes: bool | None = None, cache: Path | None = None, jobs: int = 0) -> Audit:

@@ -67,9 +67,11 @@ def _first(line: str) -> str:
 def _numpy(file: Path) -> Names:
     import numpy as np
 
+    from zsbench.data.pixels import BROKEN_ARRAY
+
     try:
         values = np.load(file, mmap_mode="r", allow_pickle=False)  # mapped: a header may promise terabytes
-    except (ValueError, EOFError, SyntaxError) as fault:
+    except BROKEN_ARRAY as fault:
         raise UserError(
             f"{file}: not a plain array of names ({fault}). Pickled objects are not opened, they can run code; convert"
             " a file that you trust: np.save(file, np.array(list(names), dtype=str))"

@@ -141,7 +141,9 @@ def _folder(asked: Asked, kind: str | None) -> list[ImageList]:
             dataset, faults = survey(asked.path, (), Hints(), kind)
         except UserError as fault:
             raise UserError(f"{fault} (As a mere folder of images: --as images.)") from None
-        notes = (f"{len(faults)} faults, see zsbench data check: {faults[0]}",) if faults else ()
+        notes = (
+            (f"{len(faults):,} fault{'s' * (len(faults) != 1)}, see zsbench data check: {faults[0]}",) if faults else ()
+        )
         return dataset_lists(dataset, name, notes)
     files = list(_photos(asked.path))
     if not files:

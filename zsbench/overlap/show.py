@@ -44,11 +44,18 @@ def _pairs(result: Audit) -> str:
         rows.append((f"{one.a.name} × {one.b.name}", f"{len(one.counted):,}", *seen, *shares, _mark(one)))
     rest = len(result.across) - len(telling)
     table = _table(rows, right=(1, 2, 3, 4) if looked else (1, 2, 3)) if telling else ""
-    others = f"{rest} other pairs share nothing." if telling else f"{rest} pairs, none shares an image."
+    pairs = f"pair{'s' * (rest != 1)}"
+    others = (
+        f"{rest} other {pairs} share{'s' * (rest == 1)} nothing."
+        if telling
+        else f"{rest} {pairs}, none shares an image."
+    )
     return f"{table}\n{others}".strip() if rest else table
 
 
 def _mark(one: Comparison) -> str:
+    if not (one.a.names and one.b.names):
+        return "empty"
     return "training meets test" if one.fault and one.fault[0] else "disjoint" if one.fault else ""
 
 
@@ -76,14 +83,22 @@ def _notes(result: Audit) -> Iterator[str]:
     for one in result.lists:
         yield from (f"{one.name}: {note}" for note in one.notes)
         if not one.names:
-            yield f"{one.name}: the list is empty."
+            yield f"{one.name}: the list is empty, and nothing was compared with it. Is it the right file?"
         if one.repeated:
             named = [f"{key} as {' and '.join(names[:2])}" for key, names in one.repeated.items()]
-            yield f"{one.name}: {len(one.repeated):,} images are named more than once ({examples(named, 2)})."
+            yield f"{one.name}: {_images(len(one.repeated))} named more than once ({examples(named, 2)})."
     for pair in (*result.within, *result.across):
         yield from _pair_notes(pair)
     if result.looked is not None:
         yield from _look_notes(result)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _images(count: int) -> str:
+    return f"{_count(count, 'image')} {'is' if count == 1 else 'are'}"
 
 
 def _pair_notes(one: Comparison) -> Iterator[str]:
@@ -110,24 +125,30 @@ def _look_notes(result: Audit) -> Iterator[str]:
     flat = sum(look.flat for look in looked.looks.values())
     known = f", {looked.cached:,} of them known from before" if looked.cached else ""
     some = f"; {flat:,} are flat and were compared by exact pixels only" if flat else ""
-    yield f"looked at {len(looked.looks):,} photographs{known} (alike: at most {NEAR} of 64 bits){some}."
+    yield f"looked at {_count(len(looked.looks), 'photograph')}{known} (alike: at most {NEAR} of 64 bits){some}."
     if looked.faults:
         first = list(looked.faults.values())
         yield f"{len(first):,} could not be looked at and were compared by name only: {examples(first, 2)}"
 
 
 def _verdict(result: Audit, limit: str | None) -> str:
-    crossings = [one for one in result.across if one.fault]
+    crossings = [one for one in result.across if one.fault and one.a.names and one.b.names]
+    gap = ""
+    if result.empty:
+        several = len(result.empty) > 1
+        named = " and ".join(result.empty)
+        code = result.code(limit)
+        gap = f"The list{'s' * several} {named} {'are' if several else 'is'} empty: incomplete, exit {code}.  "
     if not crossings:
-        return "No training list beside a test list among these: what they share is information."
+        return gap.rstrip() or "No training list beside a test list among these: what they share is information."
     met = [one for one in crossings if one.fault and one.fault[0]]
     said = (
-        f"{len(met)} of {len(crossings)} pairs of a training and a test list meet."
+        f"{len(met)} of {_count(len(crossings), 'pair')} of a training and a test list meet{'s' * (len(met) == 1)}."
         if met
-        else (f"No training list meets a test list ({len(crossings)} pairs compared).")
+        else (f"No training list meets a test list ({_count(len(crossings), 'pair')} compared).")
     )
     over = result.over(limit)
-    return f"{said}  {len(over)} over the limit of {limit}: exit 3" if over else said
+    return gap + (f"{said}  {len(over)} over the limit of {limit}: exit 3" if over else said)
 
 
 def _table(rows: Sequence[Row], right: Sequence[int]) -> str:

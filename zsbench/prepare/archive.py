@@ -32,7 +32,10 @@ Watch = Callable[[Iterable["Member"]], Iterable["Member"]]
 
 @dataclass(frozen=True)
 class Member:
-    """size: bytes unpacked, as declared; crc: declared checksum, of zip files only; place: its number in the archive."""
+    """size: bytes unpacked, as declared; place: its number in the archive.
+
+    crc: checksum of the contents: as a zip file declares it, computed of a file on its own, None in a tar, which has none.
+    """
 
     name: str
     size: int
@@ -228,7 +231,16 @@ def _tar_contents(archive: Archive, wanted: Collection[int]) -> Iterator[tuple[M
 
 
 def _file_member(file: Path) -> Iterator[Member]:
-    yield Member(file.name, file.stat().st_size, "file", None, 0)
+    yield Member(file.name, file.stat().st_size, "file", checksum(file), 0)
+
+
+def checksum(file: Path) -> int:
+    """CRC-32 of a file's contents."""
+    crc = 0
+    with file.open("rb") as handle:
+        while piece := handle.read(CHUNK):
+            crc = zlib.crc32(piece, crc)
+    return crc
 
 
 def _file_contents(archive: Archive, wanted: Collection[int]) -> Iterator[tuple[Member, Iterator[bytes]]]:

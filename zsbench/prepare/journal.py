@@ -1,18 +1,21 @@
 """What has been unpacked from one archive: a line per file, written after the file stands in its place.
 
-A later run of the same command trusts a file that has the journalled size and, of a zip file, the checksum that the archive
-declares. The journal belongs to the archive's contents, not to its name: its name is a hash of the archive's two ends.
-A last line that was cut off by a kill counts as not written.
+A later run of the same command skips a file whose contents have the journalled checksum (or the one that a zip file
+declares: `unpack`). A file that another archive overwrites is struck from the journals of all others first. The journal
+belongs to the archive's contents, not to its name: its name is a hash of the archive's size and two ends. A last line that
+was cut off by a kill counts as not written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from zsbench.atomic import write_text
 
 FOLDER = ".zsbench-prepare"
 ENDS = 2**16  # bytes of either end; a zip file's table of contents is at its end
@@ -48,6 +51,16 @@ class Journal:
         self.done[target] = (size, crc)
         self._handle.write(json.dumps([target, size, crc]) + "\n")
         self._handle.flush()
+
+
+def disown(targets: Collection[str], out: Path, archive: Path) -> None:
+    """Strikes places that this archive is about to write from the journals of all other archives."""
+    own = _identity(archive)
+    for file in sorted((out / FOLDER).glob("*.jsonl")):
+        done = Journal.read(file)
+        if file.stem != own and not done.keys().isdisjoint(targets):
+            lines = [json.dumps([target, *facts]) + "\n" for target, facts in done.items() if target not in targets]
+            write_text(file, "".join(lines))
 
 
 def _identity(archive: Path) -> str:

@@ -28,7 +28,13 @@ def recognise_plain(file: Path) -> Kind:
         names, faults = read_list(file)
         if not faults and all(VOC_NAME.fullmatch(name) for name in names):
             place = f"{CONTEXT_LISTS}/{_part(file)}.txt"
-            return _alone(file, f"PASCAL Context: list of {len(names):,} images", "image list", place, LIST)
+            return _alone(
+                file,
+                f"PASCAL Context: list of {len(names):,} image{'s' * (len(names) != 1)}",
+                "image list",
+                place,
+                LIST,
+            )
         if (name := _class_file(file)) is not None:
             return _alone(file, "PASCAL Context: class file", f"class file of {name}", f"{CONTEXT}/{name}", LIST)
     raise UserError(f"{file}: not an archive or file that is known. Known: {known()}.")

@@ -18,6 +18,13 @@ from zsbench.prepare.plain import DETAIL, recognise_plain
 from zsbench.prepare.unpack import Item, Plan, plan, unpack
 
 SPARE = 2**26  # bytes that are left free on the disk
+# How it is known that what lies there is what the archive has.
+COMPARED = {
+    "zip": "checksums as in the archive",
+    "file": "the same contents",
+    "tar": "checksums as when unpacked",
+    "tar.gz": "checksums as when unpacked",
+}
 _ALL_THERE = "all is there already; nothing is written"
 
 
@@ -57,7 +64,14 @@ def _look(file: Path, out: Path, data: str | None) -> Plan:
     kind = recognise_plain(file) if archive.format == "file" else recognise(archive)
     if data is not None and data not in kind.data:
         raise UserError(f"{file} is {kind.title}, no part of {data}; it belongs to {' and '.join(kind.data)}.")
-    return plan(archive, kind, out)
+    with tqdm(desc=f"comparing with {file.name}", unit=" files", disable=None, delay=1, leave=False) as bar:
+
+        def seen(items: Iterable[Item]) -> Iterator[Item]:
+            for item in items:
+                yield item
+                bar.update()
+
+        return plan(archive, kind, out, seen)
 
 
 def _lines(todo: Plan, dry: bool) -> Iterator[str]:
@@ -65,7 +79,7 @@ def _lines(todo: Plan, dry: bool) -> Iterator[str]:
     for rule, count in todo.counts().items():
         official = f" (official: {rule.official:,})" if rule.official not in (None, count) else ""
         there = sum(item.rule is rule for item in todo.items if item.target in todo.there)
-        already = f", {there:,} already there" if there else ""
+        already = f", {there:,} already there ({COMPARED[todo.archive.format]})" if there else ""
         yield f"  {count:>9,} {rule.what:<25} {rule.folder}{official}{already}"
         if dry:
             yield f"            {_span(rule, todo.items)}"
@@ -138,9 +152,11 @@ def _refuse_other_editions(plans: Sequence[Plan], out: Path) -> None:
         for file in sorted((out / FOLDER).glob("*.jsonl")) if todo.archive.format != "file" else ():
             shared = ahead & Journal.read(file).keys() if file.name != own else set()
             if shared := {target for target in shared if (out / target).exists()}:
+                folders = dict.fromkeys(item.rule.folder for item in todo.ahead if item.target in shared)
                 raise UserError(
-                    f"{out} holds {len(shared):,} files of another archive in the places of {todo.archive.file}, "
-                    f"such as {min(shared)}; give another --out, or remove {out / todo.kind.folder} first."
+                    f"{out} holds {len(shared):,} file{'s' * (len(shared) != 1)} of another archive in the places of "
+                    f"{todo.archive.file}, such as {min(shared)}; give another --out, or remove "
+                    f"{' and '.join(str(out / folder) for folder in folders)} first."
                 )
 
 

@@ -1,19 +1,26 @@
-"""One archive into its places: what is there already is skipped, what is written is written whole or not at all."""
+"""One archive into its places: what is there already is skipped, what is written is written whole or not at all.
+
+What is there is read, and its checksum compared: with the one that a zip file declares, with the given file itself where
+it is no archive, and for a tar, which has none, with the one noted in the journal when it was unpacked.
+"""
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from zsbench.prepare.archive import CHUNK, Archive, Member
-from zsbench.prepare.journal import Journal
+from zsbench.prepare.archive import Archive, Member, checksum
+from zsbench.prepare.journal import Journal, disown
 from zsbench.prepare.kinds import Kind, Rule, chosen
 
 BLOCK = 4096  # bytes that a file system gives a file at least
+
+
+Watch = Callable[[Iterable["Item"]], Iterable["Item"]]
 
 
 class Bar(Protocol):
@@ -53,25 +60,26 @@ class Plan:
         return {rule: found[rule] for rule in self.kind.rules if found[rule]}
 
 
-def plan(archive: Archive, kind: Kind, out: Path) -> Plan:
-    """What is to be done; nothing is written. Raises UserError where the archive holds what cannot be right."""
+def plan(archive: Archive, kind: Kind, out: Path, watch: Watch = lambda items: items) -> Plan:
+    """What is to be done; nothing is written. `watch` sees the files as they are compared (a progress bar).
+
+    Raises UserError where the archive holds what cannot be right.
+    """
     items = tuple(Item(rule, member, target) for rule, member, target in chosen(archive, kind))
-    return Plan(archive, kind, out, items, frozenset(_there(items, out, Journal(out, archive.file).done)))
+    done = Journal(out, archive.file).done if archive.format != "file" else {}
+    return Plan(archive, kind, out, items, frozenset(_there(watch(items), out, done)))
 
 
 def _there(items: Iterable[Item], out: Path, done: dict[str, tuple[int, int]]) -> Iterator[str]:
+    """Targets that hold what the archive has for them."""
     for item in items:
         file, declared = out / item.target, item.member
+        crc = declared.crc if declared.crc is not None else done.get(item.target, (0, None))[1]
         try:
-            if not file.is_file() or file.stat().st_size != declared.size:
-                continue
+            if crc is not None and file.is_file() and file.stat().st_size == declared.size and checksum(file) == crc:
+                yield item.target
         except OSError:
             continue
-        size, crc = done.get(item.target, (None, None))
-        journalled = size == declared.size and declared.crc in (None, crc)
-        # Unpacked by something else: a zip file's own checksum tells whether it is right, a tar has none.
-        if journalled or (size is None and declared.crc is not None and _crc(file) == declared.crc):
-            yield item.target
 
 
 def unpack(todo: Plan, bar: Bar) -> None:
@@ -79,6 +87,7 @@ def unpack(todo: Plan, bar: Bar) -> None:
     ahead = {item.member.place: item for item in todo.ahead}
     if not ahead:
         return
+    disown({item.target for item in ahead.values()}, todo.out, todo.archive.file)
     with Journal(todo.out, todo.archive.file) as journal:
         for member, pieces in todo.archive.contents(ahead.keys()):
             item = ahead[member.place]
@@ -101,12 +110,4 @@ def _write(file: Path, pieces: Iterable[bytes], bar: Bar) -> int:
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
-    return crc
-
-
-def _crc(file: Path) -> int:
-    crc = 0
-    with file.open("rb") as handle:
-        while piece := handle.read(CHUNK):
-            crc = zlib.crc32(piece, crc)
     return crc
