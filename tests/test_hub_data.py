@@ -383,10 +383,10 @@ def test_no_names_or_two_lists_of_names_need_a_class_file(tmp_path: Path) -> Non
     ("mask", "said"),
     [
         (png(np.dstack([ids(1)] * 3)), "mode RGB holds colours, and no class ids"),
-        (png(ids(1), "L", "JPEG"), "not a PNG image"),
+        (png(ids(1), "L", "JPEG"), "not an image; expected a PNG file"),
         (png(ids(7), "L"), "label values 7 have no name in .*classes.txt"),
-        (png(ids(1)[:4], "L"), "10 × 4 pixels, but its photograph has 10 × 8"),
-        (b"", "not a PNG image|no image"),
+        (png(ids(1)[:4], "L"), "10 × 4 pixels, but its photograph .* has 10 × 8"),
+        (b"", "not an image; expected a PNG file|no image"),
         (None, "cannot be read"),
     ],
 )

@@ -24,7 +24,7 @@ from zsbench.data.cocostuff_ids import IDS_164K, TRAIN_10K, TRAIN_164K, VERSIONS
 from zsbench.data.cocostuff_version import LABEL_FILES, PROBED, agree_164k, read_mat_ids, said_version, settle
 from zsbench.data.dataset import Origin
 from zsbench.data.lists import list_sha256
-from zsbench.data.pixels import Missing, photo_shape, read_mask, read_photo
+from zsbench.data.pixels import Missing, photo_shape, read_mask, read_photo, refuse_other_size
 from zsbench.data.reader import Hints, Reader
 from zsbench.data.universes import COCOSTUFF_171
 from zsbench.errors import UserError, unknown
@@ -86,8 +86,7 @@ class CocoStuff:
         """(H, W) uint8 positions in the 171 classes; 255 = ignored. Checked against the photograph's size and known ids."""
         photo, mask = self.photo(key), self.masks[key]
         ids = read_positions(mask, self.edition, self.version)
-        if ids.shape != (shape := photo_shape(photo)):
-            raise UserError(f"{mask}: {_size(ids.shape)} pixels, but its photograph {photo} has {_size(shape)}.")
+        refuse_other_size(mask, ids, photo, photo_shape(photo))
         return ids
 
     def photo(self, key: str) -> Path:
@@ -239,7 +238,3 @@ def _unofficial(edition: str, part: str, names: Sequence[str]) -> Iterator[str]:
         yield f"{part} list has {len(names):,} images (official: {count:,})"
     elif sha256 and list_sha256(sorted(names)) != sha256:
         yield f"{part} list has {count:,} images as the official one, but not the same"
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} × {shape[0]}"

@@ -26,7 +26,7 @@ from zsbench.data.context_order import VocMasks, evenly
 from zsbench.data.dataset import Origin
 from zsbench.data.lists import list_sha256
 from zsbench.data.matlab import open_mat
-from zsbench.data.pixels import photo_shape, read_mask, read_photo
+from zsbench.data.pixels import photo_shape, read_mask, read_photo, refuse_other_size
 from zsbench.data.reader import Hints, Reader
 from zsbench.errors import UserError, unknown
 
@@ -95,8 +95,7 @@ class ContextDataset:
         """(H, W) uint8 positions in `classes`; 255 = ignored. Checked against the photograph's size and the known ids."""
         photo, mask = self.photo(key), self.masks[key]
         ids = read_ids(mask)
-        if ids.shape != (shape := photo_shape(photo)):
-            raise UserError(f"{mask}: {_size(ids.shape)} pixels, but its photograph {photo} has {_size(shape)}.")
+        refuse_other_size(mask, ids, photo, photo_shape(photo))
         return self.ids.resolve(mask, ids)
 
     def photo(self, key: str) -> Path:
@@ -240,7 +239,3 @@ def _protected(found: ContextFolder, voc: VocMasks) -> tuple[Path, ...]:
     ]
     outer = [folder.resolve() for folder in folders]
     return tuple(dict.fromkeys(f for f in outer if f == found.root or not f.is_relative_to(found.root)))
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, reversed(shape)))

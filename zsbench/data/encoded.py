@@ -6,15 +6,11 @@ grey values, of 8 bits ("L") or of 16. Colours are no ids, and are refused rathe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from zsbench.data.pixels import BROKEN, MAX_PIXELS, Missing
+from zsbench.data.pixels import opened
 from zsbench.errors import UserError
 
 MODES = ("P", "L", "I;16", "I;16B", "I")  # the last ones are 16-bit PNG as different versions of Pillow call it
@@ -22,40 +18,22 @@ MODES = ("P", "L", "I;16", "I;16B", "I")  # the last ones are 16-bit PNG as diff
 
 def photo_of(source: Path | bytes, where: str) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
-    with _opened(source, where, ("JPEG", "PNG")) as image:
+    with opened(source, where, ("JPEG", "PNG")) as image:
         return np.array(image.convert("RGB"))
 
 
 def shape_of(source: Path | bytes, where: str) -> tuple[int, int]:
     """(H, W) from the header alone."""
-    with _opened(source, where, ("JPEG", "PNG")) as image:
+    with opened(source, where, ("JPEG", "PNG")) as image:
         return image.height, image.width
 
 
 def ids_of(source: Path | bytes, where: str) -> np.ndarray:
     """(H, W) whole numbers as the label map holds them: uint8, uint16 or int32."""
-    with _opened(source, where, ("PNG",)) as image:
+    with opened(source, where, ("PNG",)) as image:
         if image.mode not in MODES:
             raise UserError(
                 f"{where}: a mask in mode {image.mode} holds colours, and no class ids; expected a PNG whose palette index "
                 "or grey value is the id (mode P, L or I;16). Save it so, with one id for each colour."
             )
         return np.array(image)
-
-
-@contextmanager
-def _opened(source: Path | bytes, where: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
-    kind = " or ".join(formats)
-    try:
-        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UserError(f"{where}: {image.width} × {image.height} pixels; at most {MAX_PIXELS:,} are decoded.")
-            yield image
-    except FileNotFoundError:
-        raise Missing(f"{where}: no such file.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UserError(f"{where}: the header promises too many pixels; at most {MAX_PIXELS:,} are decoded.") from None
-    except UnidentifiedImageError:
-        raise UserError(f"{where}: not a {kind} image.") from None
-    except BROKEN as fault:
-        raise UserError(f"{where}: broken or truncated; expected a whole {kind} file ({fault}).") from None

@@ -12,6 +12,7 @@ import numpy as np
 from zsbench.data.dataset import Origin
 from zsbench.data.lists import list_sha256
 from zsbench.data.own_ids import OwnIds
+from zsbench.data.pixels import refuse_other_size
 from zsbench.errors import UserError, unknown
 
 PARTS = ("train", "val")
@@ -100,15 +101,10 @@ class OwnDataset:
     def labels(self, key: str) -> np.ndarray:
         """(H, W) uint8 class ids; 255 = ignored. Checked against the photograph's size and the known ids."""
         stored, where = self.pictures.mask(self._known(key)), self.pictures.where(key)
-        if stored.shape != (shape := self.pictures.shape(key)):
-            raise UserError(f"{where}: {_size(stored.shape)} pixels, but its photograph has {_size(shape)}.")
+        refuse_other_size(where, stored, key, self.pictures.shape(key))
         return self.ids.positions(stored, where)
 
     def _known(self, key: str) -> str:
         if key not in self._keys:  # also keeps "../x" from becoming a path
             raise UserError(f"{self.origin.title}: no image named {key[:80]!r} in any of its lists.")
         return key
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} × {shape[0]}"

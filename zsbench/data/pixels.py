@@ -11,6 +11,7 @@ import tokenize
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -34,19 +35,19 @@ class Missing(UserError):
 
 def read_photo(file: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
-    with _opened(file, ("JPEG", "PNG")) as image:
+    with opened(file, str(file), ("JPEG", "PNG")) as image:
         return np.array(image.convert("RGB"))
 
 
 def photo_shape(file: Path) -> tuple[int, int]:
     """(H, W) from the header alone."""
-    with _opened(file, ("JPEG", "PNG")) as image:
+    with opened(file, str(file), ("JPEG", "PNG")) as image:
         return image.height, image.width
 
 
 def read_mask(file: Path, modes: tuple[str, ...] = ("P",)) -> np.ndarray:
     """(H, W) uint8 ids of a PNG: palette indices ("P"), or grey values where a data set is published so ("L")."""
-    with _opened(file, ("PNG",)) as image:
+    with opened(file, str(file), ("PNG",)) as image:
         if image.mode not in modes:
             raise UserError(
                 f"{file}: a mask in mode {image.mode}; expected a {_wanted(modes)} is the class id. Masks must not be "
@@ -62,19 +63,30 @@ def _wanted(modes: Sequence[str]) -> str:
     return " or a ".join(kind for kind in (palette, grey and f"grey PNG (mode {grey}) whose value") if kind)
 
 
+def refuse_other_size(mask: Path | str, ids: np.ndarray, photo: Path | str, shape: tuple[int, ...]) -> None:
+    """Raises UserError where a label map has another size than its photograph's (H, W)."""
+    if ids.shape != shape:
+        raise UserError(f"{mask}: {_size(ids.shape)} pixels, but its photograph {photo} has {_size(shape)}.")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, reversed(shape)))
+
+
 @contextmanager
-def _opened(file: Path, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+def opened(source: Path | bytes, where: str, formats: tuple[str, ...]) -> Iterator[Image.Image]:
+    """The picture of a file, or of the bytes of one; faults begin with `where`."""
     kind = " or ".join(formats)
     try:
-        with Image.open(file, formats=formats) as image:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=formats) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise UserError(f"{file}: {image.width} × {image.height} pixels; at most {MAX_PIXELS:,} are decoded.")
+                raise UserError(f"{where}: {image.width} × {image.height} pixels; at most {MAX_PIXELS:,} are decoded.")
             yield image
     except FileNotFoundError:
-        raise Missing(f"{file}: no such file.") from None
+        raise Missing(f"{where}: no such file.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UserError(f"{file}: the header promises too many pixels; at most {MAX_PIXELS:,} are decoded.") from None
+        raise UserError(f"{where}: the header promises too many pixels; at most {MAX_PIXELS:,} are decoded.") from None
     except UnidentifiedImageError:
-        raise UserError(f"{file}: not an image; expected a {kind} file.") from None
+        raise UserError(f"{where}: not an image; expected a {kind} file.") from None
     except BROKEN as fault:
-        raise UserError(f"{file}: broken or truncated; expected a whole {kind} file ({fault}).") from None
+        raise UserError(f"{where}: broken or truncated; expected a whole {kind} file ({fault}).") from None

@@ -23,7 +23,7 @@ import numpy as np
 from zsbench.data.dataset import IGNORED, Origin
 from zsbench.data.lists import list_sha256
 from zsbench.data.matlab import read_sbd_mask
-from zsbench.data.pixels import photo_shape, read_mask, read_photo
+from zsbench.data.pixels import photo_shape, read_mask, read_photo, refuse_other_size
 from zsbench.data.reader import Reader
 from zsbench.data.universes import VOC_CLASSES
 from zsbench.data.voc_folder import LISTS, MASKS, MENDING, MORE_MASKS, PARTS, PHOTOS, VocFolder, look
@@ -79,8 +79,7 @@ class VocDataset:
         """(H, W) uint8 class ids; 255 = ignored. Checked against the photograph's size and the known ids."""
         photo, mask = self.photo(key), self.masks[key]
         ids = _read_ids(mask)
-        if ids.shape != (shape := photo_shape(photo)):
-            raise UserError(f"{mask}: {_size(ids.shape)} pixels, but its photograph {photo} has {_size(shape)}.")
+        refuse_other_size(mask, ids, photo, photo_shape(photo))
         if not _KNOWN[ids].all():
             wrong = ", ".join(map(str, np.unique(ids[~_KNOWN[ids]])))
             raise UserError(f"{mask}: label values {wrong}; expected 0 to {len(VOC_CLASSES) - 1}, and {IGNORED}.")
@@ -166,7 +165,3 @@ def _read_ids(mask: Path) -> np.ndarray:
         return read_sbd_mask(mask)
     grey = mask.parent.name == MORE_MASKS  # the usual SegmentationClassAug holds ids as grey values
     return read_mask(mask, ("P", "L") if grey else ("P",))
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} × {shape[0]}"
